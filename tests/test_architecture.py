@@ -96,7 +96,8 @@ def test_help_loads_nothing_heavy() -> None:
         "from mwr_hpc.cli.main import main\n"
         "sys.argv = ['mwr-hpc', '--help']\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
-        "print('loaded:', sorted({'tensorflow', 'keras', 'dask', 'distributed', 'zarr', 'horovod'} & set(sys.modules)))\n"
+        "heavy = {'tensorflow', 'keras', 'dask', 'distributed', 'zarr', 'horovod'}\n"
+        "print('loaded:', sorted(heavy & set(sys.modules)))\n"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
