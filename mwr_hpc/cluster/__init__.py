@@ -1,0 +1,1 @@
+"""Where things run; knows nothing of tomograms."""

@@ -1,0 +1,42 @@
+"""The exceptions that mwr_hpc raises on purpose, and the exit code of each.
+
+Exit codes are part of the interface, SLURM and the job scripts act on them:
+0 all done, 1 some units failed (listed), 2 bad configuration or input,
+85 stopped in good order, start the same command again.
+"""
+
+
+class MwrError(Exception):
+    """Base of every deliberate error; its text is written for the user, who never sees a traceback of it."""
+
+    exit_code = 1
+
+
+class ConfigError(MwrError):
+    """An option, a configuration file or a combination of values that cannot work."""
+
+    exit_code = 2
+
+
+class InputError(MwrError):
+    """A file that cannot be used; the text names it, what was found, what was expected and what to do."""
+
+    exit_code = 2
+
+
+class DiskFullError(InputError):
+    """No space or no quota left: stops the run (no tomogram is to blame), which goes on when started again."""
+
+
+class StageError(MwrError):
+    """A unit of work failed for a reason that is not its input's."""
+
+
+class ClusterError(MwrError):
+    """Workers, ranks or the batch system failed."""
+
+
+class StopRequested(MwrError):
+    """Somebody asked for a stop (Ctrl-C, SIGTERM, SIGUSR1) and everything needed to go on is on disk."""
+
+    exit_code = 85

@@ -1,0 +1,1 @@
+"""Missing-wedge reconstruction, one module per stage."""

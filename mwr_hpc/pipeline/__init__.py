@@ -1,0 +1,1 @@
+"""Units of work, receipts, and the coordinator that loops over them."""

@@ -1,0 +1,68 @@
+"""``mwr-hpc convert``: tomograms to OME-Zarr, on all cores, each skipped once it is done."""
+
+from mwr_hpc.cluster.pool import available_cores, local_pool
+from mwr_hpc.config.schema import ConvertSettings
+from mwr_hpc.errors import InputError
+from mwr_hpc.events import Emit, ShouldStop
+from mwr_hpc.io.atomic import remove_partials
+from mwr_hpc.missing_wedge.cohort import cohort_from_files
+from mwr_hpc.pipeline.lock import RunLock
+from mwr_hpc.pipeline.prediction import STATE_FOLDER
+from mwr_hpc.pipeline.receipts import ReceiptBook, fingerprint
+from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner
+from mwr_hpc.pipeline.units import Claim, Unit
+
+
+def convert(settings: ConvertSettings, emit: Emit, should_stop: ShouldStop) -> Outcome:
+    """Convert MRC volumes to OME-Zarr.
+
+    Parameters
+    ----------
+    settings
+        As resolved from defaults, files, environment and command line.
+    emit
+        Called with every event.
+    should_stop
+        Polled; once it is true the command stops in good order.
+
+    Returns
+    -------
+    Outcome
+        The converted tomograms, and those that failed with their reasons.
+
+    Raises
+    ------
+    InputError
+        No input can be used, two have one id, or no space is left.
+    StopRequested
+        After a stop in good order.
+    """
+    cohort = cohort_from_files(settings.inputs, None)
+    state = settings.out / STATE_FOLDER
+    units = [
+        Unit(
+            stage="convert",
+            name=entry.id,
+            function="mwr_hpc.missing_wedge.convert:convert_tomogram",
+            inputs={"tomogram": entry.path},
+            input_keys={"tomogram": fingerprint(entry.path)},
+            parameters={},
+            target=settings.out / f"{entry.id}.ome.zarr",
+        )
+        for entry in cohort.entries
+    ]
+    failed = dict(cohort.problems)
+    done = {}
+    if units:
+        with RunLock(state / "lock.json") as lock:
+            remove_partials(settings.out)
+            quarantine = Quarantine(state / "quarantine")
+            claim = Claim(state / "lock.json", lock.token)
+            runner = StageRunner(ReceiptBook(state / "receipts"), quarantine, claim, state / "logs", emit, should_stop)
+            with local_pool(min(settings.preprocessing_ncpus or available_cores(), len(units))) as pool:
+                done = runner.run("convert", units, pool)
+            failed |= quarantine.reasons()
+    if not done:
+        listed = "\n".join(f"  {identifier}: {reason}" for identifier, reason in failed.items())
+        raise InputError(f"none of the inputs could be converted:\n{listed}")
+    return Outcome(failed, [unit.target for unit in units if unit.name in done])

@@ -1,0 +1,163 @@
+"""The main job: convert, extract, then prepare, train and predict, iteration after iteration.
+
+The run directory is the truth. Whatever has a valid receipt is skipped, so the same call goes on wherever the last one
+ended, and there is no other state to restore.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mwr_hpc.cluster.pool import InlinePool, Pool, available_cores, local_pool
+from mwr_hpc.config.schema import TrainSettings
+from mwr_hpc.errors import InputError
+from mwr_hpc.events import Emit, IterationStarted, Notice, ShouldStop
+from mwr_hpc.io.atomic import remove_partials
+from mwr_hpc.missing_wedge.cohort import Cohort, TomogramEntry, write_cohort
+from mwr_hpc.missing_wedge.train import train_iteration_unit
+from mwr_hpc.pipeline.event_log import recording
+from mwr_hpc.pipeline.lock import RunLock
+from mwr_hpc.pipeline.receipts import Receipt, ReceiptBook
+from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner
+from mwr_hpc.pipeline.starting import continue_from, freeze_settings, read_cohort
+from mwr_hpc.pipeline.training_units import TrainingUnits, newest_trained
+from mwr_hpc.pipeline.units import Claim, finished, run_unit
+from mwr_hpc.run_directory import RunDirectory
+from mwr_hpc.training.communicator import SerialCommunicator
+
+KEPT_ITERATIONS = 2
+"""How many iterations keep their arrays; of the older ones the model and the curves remain."""
+
+
+def train(settings: TrainSettings, emit: Emit, should_stop: ShouldStop) -> Outcome:
+    """Train on a cohort, or go on with it.
+
+    Parameters
+    ----------
+    settings
+        As resolved from defaults, files, environment and command line.
+    emit
+        Called with every event.
+    should_stop
+        Polled; once it is true the run stops in good order.
+
+    Returns
+    -------
+    Outcome
+        The models, and the tomograms that were left out with their reasons.
+
+    Raises
+    ------
+    ConfigError
+        The settings do not fit the run directory, or another coordinator holds it.
+    InputError
+        No usable tomogram, a missing mask, or no space left.
+    StopRequested
+        After a stop in good order.
+    """
+    cohort = read_cohort(settings)
+    run = RunDirectory(settings.run_dir, settings.result_dir)
+    frozen = freeze_settings(settings, run, emit)
+    with RunLock(run.lock) as lock:
+        remove_partials(run.root)
+        if run.results.is_dir():
+            remove_partials(run.results)
+        book = ReceiptBook(run.receipts)
+        continue_from(frozen, run, book, emit)
+        write_cohort(run.cohort, cohort.entries)
+        log = recording(run.events, emit)
+        quarantine = Quarantine(run.quarantine)
+        runner = StageRunner(book, quarantine, Claim(run.lock, lock.token), run.logs, log, should_stop)
+        job = _Job(frozen, run, cohort, TrainingUnits(frozen, run, book), runner, log, should_stop)
+        with local_pool(min(frozen.preprocessing_ncpus or available_cores(), len(cohort.entries))) as pool:
+            job.run(pool)
+        return Outcome(cohort.problems | quarantine.reasons(), list(run.existing_models().values()))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One call's passage through the stages."""
+
+    settings: TrainSettings
+    run_directory: RunDirectory
+    cohort: Cohort
+    units: TrainingUnits
+    runner: StageRunner
+    emit: Emit
+    should_stop: ShouldStop
+
+    def run(self, pool: Pool) -> None:
+        converted = self._stage("convert", [self.units.convert(entry) for entry in self.cohort.entries], pool)
+        held_out = self.units.held_out(sorted(converted))
+        entries = [entry for entry in self.cohort.entries if entry.id in converted]
+        extracted = self._stage("extract", [self.units.extract(entry, converted, held_out) for entry in entries], pool)
+        entries = [entry for entry in entries if entry.id in extracted]
+        newest = newest_trained(self.run_directory, self.units.book)
+        predicted: dict[str, Receipt] = {}
+        for iteration in range(max(1, newest), self.settings.iterations + 1):
+            self.emit(IterationStarted(iteration, self.settings.iterations))
+            if iteration > newest:
+                pairs = self._make_pairs(iteration, entries, extracted, predicted, pool)
+                self._train(iteration, pairs, held_out, converted)
+            if iteration < self.settings.iterations:
+                predicted = self._predict(iteration, entries, extracted)
+            self._remove_arrays(iteration - KEPT_ITERATIONS)
+
+    def _stage(self, stage: str, units: list[Any], pool: Pool) -> dict[str, Receipt]:
+        receipts = self.runner.run(stage, units, pool)
+        if not receipts:
+            failures = self.cohort.problems | self.runner.quarantine.reasons()
+            listed = "\n".join(f"  {identifier}: {reason}" for identifier, reason in failures.items())
+            raise InputError(f"none of the tomograms can be used:\n{listed}")
+        return receipts
+
+    def _make_pairs(
+        self,
+        iteration: int,
+        entries: list[TomogramEntry],
+        extracted: dict[str, Receipt],
+        predicted: dict[str, Receipt],
+        pool: Pool,
+    ) -> dict[str, Receipt]:
+        units = [
+            self.units.pairs(entry, iteration, extracted[entry.id], predicted.get(entry.id))
+            for entry in entries
+            if iteration == 1 or entry.id in predicted
+        ]
+        return self._stage(f"pairs_{iteration:02d}", units, pool)
+
+    def _train(
+        self, iteration: int, pairs: dict[str, Receipt], held_out: frozenset[str], converted: dict[str, Receipt]
+    ) -> None:
+        """Train in this process; a failure of the training is nobody's input's, so it is raised as it is."""
+        voxel_sizes = {tuple(receipt.figures["voxel_size"]) for receipt in converted.values()}
+        training_set = {
+            "tomograms": sorted(pairs),
+            "tilt_range": list(self.settings.effective_tilt_range),
+            "voxel_size": sorted(voxel_sizes)[0],
+            "normalization": "percentile" if self.settings.normalize_percentile else "mean and standard deviation",
+            "contrast": self.settings.contrast,
+        }
+        unit = self.units.train(iteration, pairs, held_out, training_set)
+        self.runner.run_here(
+            unit,
+            checkpoint_folder=self.run_directory.checkpoint(iteration),
+            curves_path=self.run_directory.curves(iteration),
+            communicator=SerialCommunicator(),
+        )
+
+    def _predict(
+        self, iteration: int, entries: list[TomogramEntry], extracted: dict[str, Receipt]
+    ) -> dict[str, Receipt]:
+        model = self.units.book.get("train", f"{iteration:02d}")
+        assert model is not None, "an iteration is predicted only after its training"
+        units = [self.units.predict(entry, iteration, extracted[entry.id], model) for entry in entries]
+        return self._stage(f"predicted_{iteration:02d}", units, InlinePool())
+
+    def _remove_arrays(self, up_to: int) -> None:
+        """Of iterations up to this one only the curves remain: their arrays can be made again and are large."""
+        for iteration in self.run_directory.existing_iterations():
+            if iteration <= up_to:
+                for name in ("pairs", "predicted", "checkpoint"):
+                    shutil.rmtree(self.run_directory.iteration(iteration) / name, ignore_errors=True)

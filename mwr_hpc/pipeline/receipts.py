@@ -1,0 +1,149 @@
+"""Receipts: what was done, by what, from what; the only proof that a unit of work is complete."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mwr_hpc.io.atomic import atomic_file
+
+SCHEMA = 1
+"""Raised when a stage's output changes its meaning: everything that was made before is then made again."""
+
+RECEIPT_NAME = "receipt.json"
+"""The receipt's name inside a published directory."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The record of one finished unit of work.
+
+    Attributes
+    ----------
+    key
+        SHA-256 of stage, parameters, inputs and schema: same key, same result.
+    figures
+        What the stage says of its result (statistics, counts, losses).
+    files, bytes
+        What lies at the target; a target that differs is done again.
+    checksum
+        SHA-256 of a file target; None for a directory, whose files are counted.
+    seconds, cpu_seconds, peak_memory
+        Wall time, processor time and the process's largest resident size in bytes.
+    """
+
+    key: str
+    stage: str
+    name: str
+    figures: dict[str, Any]
+    files: int
+    bytes: int
+    checksum: str | None
+    seconds: float
+    cpu_seconds: float
+    peak_memory: int
+    host: str
+    attempt: int
+    versions: dict[str, str]
+
+
+def unit_key(stage: str, parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> str:
+    """SHA-256 of what determines a unit's result; `inputs` are keys of units or fingerprints of files."""
+    text = json.dumps([SCHEMA, stage, parameters, inputs], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def fingerprint(path: Path | None) -> str | None:
+    """What identifies a file outside the run without reading it: path, size and modification time."""
+    if path is None:
+        return None
+    status = path.stat()
+    return f"{path.resolve()}:{status.st_size}:{status.st_mtime_ns}"
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def measure(target: Path) -> tuple[int, int]:
+    """Number and bytes of the files at `target`, the receipt itself not counted."""
+    if target.is_file():
+        return 1, target.stat().st_size
+    sizes = [path.stat().st_size for path in target.rglob("*") if path.is_file() and path.name != RECEIPT_NAME]
+    return len(sizes), sum(sizes)
+
+
+def write_receipt(path: Path, receipt: Receipt) -> None:
+    """Write one receipt, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as partial:
+        partial.write_text(_line(receipt))
+
+
+def read_receipt(path: Path) -> Receipt | None:
+    """The receipt at `path`; None when there is none, or none that can be read."""
+    try:
+        return Receipt(**json.loads(path.read_text()))
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
+        return None
+
+
+class ReceiptBook:
+    """The receipts of the units whose targets are files, and the history of all: ``receipts/`` of a run.
+
+    A unit's own receipt lies at ``<stage>/<name>.json`` until the stage is finished; then the stage's receipts are
+    folded into ``<stage>.jsonl``, so that a thousand tomograms do not leave a thousand small files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._folded: dict[str, dict[str, Receipt]] = {}
+
+    def path(self, stage: str, name: str) -> Path:
+        """Where the unit's own receipt lies until it is folded."""
+        return self.folder / stage / f"{name}.json"
+
+    def get(self, stage: str, name: str) -> Receipt | None:
+        """The newest receipt of a unit."""
+        return read_receipt(self.path(stage, name)) or self._read_folded(stage).get(name)
+
+    def fold(self, stage: str, receipts: Iterable[Receipt]) -> None:
+        """Fold the receipts of a finished stage into one file and remove the separate ones."""
+        folded = self._read_folded(stage) | {receipt.name: receipt for receipt in receipts}
+        if folded != self._read_folded(stage):
+            self._write_folded(stage, folded)
+        own = self.folder / stage
+        for name in folded:
+            self.path(stage, name).unlink(missing_ok=True)
+        if own.is_dir() and not any(own.iterdir()):
+            own.rmdir()
+
+    def forget(self, stage: str, names: Iterable[str]) -> None:
+        """Drop the receipts of units whose results are set aside."""
+        dropped = set(names)
+        kept = {name: receipt for name, receipt in self._read_folded(stage).items() if name not in dropped}
+        for name in dropped:
+            self.path(stage, name).unlink(missing_ok=True)
+        self._write_folded(stage, kept)
+
+    def _write_folded(self, stage: str, receipts: dict[str, Receipt]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with atomic_file(self.folder / f"{stage}.jsonl") as partial:
+            partial.write_text("".join(_line(receipts[name]) + "\n" for name in sorted(receipts)))
+        self._folded[stage] = receipts
+
+    def _read_folded(self, stage: str) -> dict[str, Receipt]:
+        if stage not in self._folded:
+            path = self.folder / f"{stage}.jsonl"
+            lines = path.read_text().splitlines() if path.exists() else []
+            receipts = [Receipt(**json.loads(line)) for line in lines]
+            self._folded[stage] = {receipt.name: receipt for receipt in receipts}
+        return self._folded[stage]
+
+
+def _line(receipt: Receipt) -> str:
+    return json.dumps(asdict(receipt), sort_keys=True)

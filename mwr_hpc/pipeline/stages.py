@@ -1,0 +1,202 @@
+"""Runs the units of one stage: skips what is done, quarantines what cannot be done, records both.
+
+One bad tomogram never stops a cohort. It is quarantined with its reason, and left there as long as the unit that
+failed would be the same one again (`retry` or a repaired file change that).
+"""
+
+import json
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mwr_hpc.cluster.pool import Finished, Pool
+from mwr_hpc.errors import DiskFullError, InputError, MwrError, StageError, StopRequested
+from mwr_hpc.events import Emit, ShouldStop, StageFinished, StageStarted, UnitFailed, UnitFinished
+from mwr_hpc.io.atomic import atomic_file
+from mwr_hpc.pipeline.receipts import Receipt, ReceiptBook
+from mwr_hpc.pipeline.units import Claim, Unit, finished, run_unit
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """Why a tomogram is left out: the stage and key of the unit that failed, and whether its input is at fault."""
+
+    identifier: str
+    stage: str
+    key: str
+    reason: str
+    input_at_fault: bool
+
+
+class Quarantine:
+    """The tomograms that are left out, one small file each.
+
+    Parameters
+    ----------
+    folder
+        Where the records lie.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        records = (Quarantined(**json.loads(path.read_text())) for path in sorted(folder.glob("*.json")))
+        self._records = {record.identifier: record for record in records}
+
+    def reasons(self) -> dict[str, str]:
+        """Why each tomogram is left out."""
+        return {identifier: f"{record.stage}: {record.reason}" for identifier, record in self._records.items()}
+
+    def get(self, identifier: str) -> Quarantined | None:
+        """The record of one tomogram, None when it is not quarantined."""
+        return self._records.get(identifier)
+
+    def add(self, record: Quarantined) -> None:
+        """Leave a tomogram out from now on."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with atomic_file(self._folder / f"{record.identifier}.json") as partial_file:
+            partial_file.write_text(json.dumps(asdict(record)))
+        self._records[record.identifier] = record
+
+    def release(self, identifier: str) -> None:
+        """Take a tomogram in again."""
+        (self._folder / f"{identifier}.json").unlink(missing_ok=True)
+        self._records.pop(identifier, None)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command reports at its end.
+
+    Attributes
+    ----------
+    failed
+        The quarantined tomograms and why.
+    results
+        What was published: files that the user asked for.
+    """
+
+    failed: dict[str, str] = field(default_factory=dict)
+    results: list[Path] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done, 1 some failed."""
+        return 1 if self.failed else 0
+
+
+class StageRunner:
+    """Runs the stages of one run.
+
+    Parameters
+    ----------
+    book, quarantine
+        The run's receipts, and the tomograms that are left out.
+    claim
+        The right to publish.
+    logs
+        Folder for the tracebacks of failures that no input explains.
+    """
+
+    def __init__(
+        self, book: ReceiptBook, quarantine: Quarantine, claim: Claim, logs: Path, emit: Emit, should_stop: ShouldStop
+    ) -> None:
+        self.book = book
+        self.quarantine = quarantine
+        self._claim = claim
+        self._logs = logs
+        self._emit = emit
+        self._should_stop = should_stop
+
+    def run(self, stage: str, units: Sequence[Unit], pool: Pool) -> dict[str, Receipt]:
+        """Do what is not done of `units`.
+
+        Parameters
+        ----------
+        stage
+            The name under which the stage's receipts are folded.
+        units
+            One for each tomogram.
+        pool
+            Where they run.
+
+        Returns
+        -------
+        dict
+            The receipts by tomogram, of those done now and those done before.
+
+        Raises
+        ------
+        StopRequested
+            Somebody asked for a stop; what was running has been published or is undone.
+        DiskFullError
+            No space is left.
+        StageError
+            The run has been taken over by another coordinator.
+        """
+        started = time.perf_counter()
+        receipts: dict[str, Receipt] = {}
+        waiting: list[Unit] = []
+        for unit in units:
+            if receipt := finished(unit, self.book.get(stage, unit.name) if unit.receipt else None):
+                receipts[unit.name] = receipt
+            elif not self._stays_out(unit):
+                waiting.append(unit)
+        skipped, failed = len(receipts), 0
+        self._emit(StageStarted(stage, len(receipts) + len(waiting), skipped))
+        for end in pool.run(partial(run_unit, claim=self._claim), waiting, self._should_stop):
+            if end.error is not None:
+                self._leave_out(end)
+                failed += 1
+            else:
+                receipts[end.task.name] = end.result
+                self._take_back(end.task)
+                self._emit(UnitFinished(stage, end.task.name, end.result.seconds))
+        if len(receipts) - skipped + failed < len(waiting):
+            raise StopRequested(f"stopped in {stage}: {len(receipts)} of {len(units)} units are done and kept")
+        self.book.fold(stage, receipts.values())
+        done = len(receipts) - skipped
+        self._emit(StageFinished(stage, done, skipped, failed, time.perf_counter() - started))
+        return receipts
+
+    def run_here(self, unit: Unit, **services: Any) -> Receipt:
+        """Do one unit in this process with `services` at hand, unless it is done; its errors are raised as they are."""
+        receipt = finished(unit, self.book.get(unit.stage, unit.name))
+        self._emit(StageStarted(unit.stage, 1, 1 if receipt else 0))
+        started, skipped = time.perf_counter(), receipt is not None
+        if receipt is None:
+            receipt = run_unit(unit, self._claim, **services, emit=self._emit, should_stop=self._should_stop)
+            self._emit(UnitFinished(unit.stage, unit.name, receipt.seconds))
+        self.book.fold(unit.stage, [receipt])
+        self._emit(StageFinished(unit.stage, int(not skipped), int(skipped), 0, time.perf_counter() - started))
+        return receipt
+
+    def _stays_out(self, unit: Unit) -> bool:
+        record = self.quarantine.get(unit.name)
+        if record is None or record.stage != unit.stage:
+            return False
+        return record.input_at_fault and record.key == unit.key
+
+    def _take_back(self, unit: Unit) -> None:
+        record = self.quarantine.get(unit.name)
+        if record is not None and record.stage == unit.stage:
+            self.quarantine.release(unit.name)
+
+    def _leave_out(self, end: Finished) -> None:
+        unit, error = end.task, end.error
+        if isinstance(error, DiskFullError | StageError | StopRequested):
+            raise error
+        reason = str(error)
+        if not isinstance(error, MwrError):
+            reason = f"{type(error).__name__}: {error} (a fault of the program; traceback in {self._write_traceback(end)})"
+        self.quarantine.add(Quarantined(unit.name, unit.stage, unit.key, reason, isinstance(error, InputError)))
+        self._emit(UnitFailed(unit.stage, unit.name, reason))
+
+    def _write_traceback(self, end: Finished) -> Path:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        path = self._logs / f"{end.task.stage}_{end.task.name}.log"
+        path.write_text("".join(traceback.format_exception(end.error)))
+        return path

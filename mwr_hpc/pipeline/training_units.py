@@ -1,0 +1,169 @@
+"""The units of work of a training run: pure functions from settings, paths and receipts to units."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mwr_hpc.config.schema import TrainSettings
+from mwr_hpc.missing_wedge.cohort import TomogramEntry
+from mwr_hpc.numerics.keyed_random import keyed_generator
+from mwr_hpc.numerics.normalization import Normalization, VolumeStatistics
+from mwr_hpc.pipeline.receipts import Receipt, ReceiptBook, fingerprint
+from mwr_hpc.pipeline.units import Unit
+from mwr_hpc.run_directory import RunDirectory
+
+COHORT_WITH_WHOLE_TOMOGRAMS_HELD_OUT = 10
+"""From this many tomograms on whole ones are held out for validation, below it a block of each."""
+
+HELD_OUT_SHARE = 0.1
+
+STAGE_MODULES = "mwr_hpc.missing_wedge"
+
+
+@dataclass(frozen=True)
+class TrainingUnits:
+    """Makes the units of one run.
+
+    Parameters
+    ----------
+    settings
+        The frozen settings: their defaults resolved.
+    run
+        Where everything lies.
+    book
+        Knows where the receipt of a file target goes.
+    """
+
+    settings: TrainSettings
+    run: RunDirectory
+    book: ReceiptBook
+
+    def convert(self, entry: TomogramEntry) -> Unit:
+        """MRC to OME-Zarr."""
+        return Unit(
+            stage="convert",
+            name=entry.id,
+            function=f"{STAGE_MODULES}.convert:convert_tomogram",
+            inputs={"tomogram": entry.path},
+            input_keys={"tomogram": fingerprint(entry.path)},
+            parameters={},
+            target=self.run.tomogram(entry.id),
+        )
+
+    def extract(self, entry: TomogramEntry, converted: Mapping[str, Receipt], held_out: frozenset[str]) -> Unit:
+        """Random crops of one converted tomogram."""
+        whole = bool(held_out)
+        return Unit(
+            stage="extract",
+            name=entry.id,
+            function=f"{STAGE_MODULES}.extract:extract_subtomograms",
+            inputs={"tomogram": self.run.tomogram(entry.id), "mask": entry.mask},
+            input_keys={"tomogram": converted[entry.id].key, "mask": fingerprint(entry.mask)},
+            parameters={
+                "id": entry.id,
+                **self._chosen("cube_size", "crop_size", "ncube", "seed"),
+                "normalization": self.normalization(entry.id, converted).to_record(),
+                "hold_out": not whole and not self.settings.datas_are_subtomos,
+                "subtomograms": self.settings.datas_are_subtomos,
+            },
+            target=self.run.subtomograms(entry.id),
+        )
+
+    def normalization(self, identifier: str, converted: Mapping[str, Receipt]) -> Normalization:
+        """A tomogram's affine map; that of the whole set when the inputs are sub-tomograms."""
+        chosen = converted.values() if self.settings.datas_are_subtomos else [converted[identifier]]
+        statistics = [VolumeStatistics.from_record(receipt.figures["statistics"]) for receipt in chosen]
+        return Normalization.from_statistics(
+            VolumeStatistics.pooled(statistics), self.settings.normalize_percentile, self.settings.contrast
+        )
+
+    def pairs(self, entry: TomogramEntry, iteration: int, extracted: Receipt, predicted: Receipt | None) -> Unit:
+        """The rotated-wedge pairs of one tomogram in one iteration."""
+        return Unit(
+            stage=f"pairs_{iteration:02d}",
+            name=entry.id,
+            function=f"{STAGE_MODULES}.pairs:make_pairs",
+            inputs={
+                "subtomograms": self.run.subtomograms(entry.id),
+                "predicted": self.run.predicted(iteration - 1, entry.id) if predicted else None,
+            },
+            input_keys={"subtomograms": extracted.key, "predicted": predicted.key if predicted else None},
+            parameters={
+                "id": entry.id,
+                "iteration": iteration,
+                "tilt_range": list(entry.tilt_range),
+                **self._chosen("cube_size", "crop_size", "rotations", "seed"),
+            },
+            target=self.run.pairs(iteration, entry.id),
+        )
+
+    def train(
+        self, iteration: int, pairs: Mapping[str, Receipt], held_out: frozenset[str], training_set: dict[str, Any]
+    ) -> Unit:
+        """One iteration's training on all pairs; `training_set` is what the model file tells of its data."""
+        first = iteration == 1
+        pretrained = self.settings.pretrained_model if first else None
+        return Unit(
+            stage="train",
+            name=f"{iteration:02d}",
+            function=f"{STAGE_MODULES}.train:train_iteration",
+            inputs={
+                "pairs": {identifier: self.run.pairs(iteration, identifier) for identifier in pairs},
+                "previous_model": None if first else self.run.model(iteration - 1),
+                "previous_checkpoint": None if first else self.run.checkpoint(iteration - 1),
+                "pretrained": pretrained,
+                "noise": self.settings.noise_dir,
+            },
+            input_keys={
+                "pairs": {identifier: receipt.key for identifier, receipt in pairs.items()},
+                "pretrained": fingerprint(pretrained),
+                "noise": fingerprint(self.settings.noise_dir),
+            },
+            parameters={
+                "iteration": iteration,
+                "held_out_tomograms": sorted(held_out & pairs.keys()),
+                "training_set": training_set,
+                **self._chosen(
+                    *("cube_size", "crop_size", "epochs", "batch_size", "steps_per_epoch", "max_samples"),
+                    *("filter_base", "unet_depth", "convs_per_depth", "kernel", "drop_out", "batch_normalization"),
+                    *("learning_rate", "loss", "precision", "seed", "deterministic"),
+                    *("noise_level", "noise_start_iter", "noise_pause"),
+                ),
+            },
+            target=self.run.model(iteration),
+            receipt=self.book.path("train", f"{iteration:02d}"),
+        )
+
+    def predict(self, entry: TomogramEntry, iteration: int, extracted: Receipt, model: Receipt) -> Unit:
+        """The crops of one tomogram as the iteration's network predicts them."""
+        return Unit(
+            stage=f"predicted_{iteration:02d}",
+            name=entry.id,
+            function=f"{STAGE_MODULES}.predict:predict_subtomograms",
+            inputs={"subtomograms": self.run.subtomograms(entry.id), "model": self.run.model(iteration)},
+            input_keys={"subtomograms": extracted.key, "model": model.checksum},
+            parameters={"tilt_range": list(entry.tilt_range), **self._chosen("precision", "deterministic")},
+            execution={"batch_size": self.settings.predict_batch_size},
+            target=self.run.predicted(iteration, entry.id),
+        )
+
+    def held_out(self, identifiers: list[str]) -> frozenset[str]:
+        """Whole tomograms that only validate: a keyed tenth of a cohort that is large enough."""
+        if len(identifiers) < COHORT_WITH_WHOLE_TOMOGRAMS_HELD_OUT:
+            return frozenset()
+        order = keyed_generator(self.settings.seed, "held-out tomograms").permutation(len(identifiers))
+        count = max(1, round(HELD_OUT_SHARE * len(identifiers)))
+        return frozenset(sorted(identifiers)[index] for index in order[:count])
+
+    def _chosen(self, *names: str) -> dict[str, Any]:
+        return {name: getattr(self.settings, name) for name in names}
+
+
+def newest_trained(run: RunDirectory, book: ReceiptBook) -> int:
+    """The last iteration whose model is published and is what its receipt says; 0 when there is none."""
+    for iteration, path in sorted(run.existing_models().items(), reverse=True):
+        receipt = book.get("train", f"{iteration:02d}")
+        if receipt is not None and receipt.bytes == path.stat().st_size:
+            return iteration
+    return 0

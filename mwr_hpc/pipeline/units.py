@@ -1,0 +1,175 @@
+"""One unit of work: given its partial path, run, published by one rename, and recorded in a receipt.
+
+`run_unit` is what every pool runs, in this process or on a node far away. A stage is a plain function
+``f(inputs, parameters, output)`` that knows nothing of all this.
+"""
+
+import importlib
+import os
+import platform
+import resource
+import shutil
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mwr_hpc import __version__
+from mwr_hpc.io.atomic import partial_path, publish, sync_tree
+from mwr_hpc.pipeline.lock import check_token
+from mwr_hpc.pipeline.receipts import (
+    RECEIPT_NAME,
+    Receipt,
+    checksum,
+    measure,
+    read_receipt,
+    unit_key,
+    write_receipt,
+)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One tomogram in one stage, or one iteration's training.
+
+    Attributes
+    ----------
+    stage, name
+        The stage's name, and the tomogram's id (or the iteration's number).
+    function
+        ``package.module:function``, so that a unit travels to a worker as text.
+    inputs
+        Paths, as the function takes them.
+    input_keys
+        What identifies each input: the key of the unit that made it, or its fingerprint.
+    parameters
+        JSON-able values, as the function takes them; all of them determine the result.
+    target
+        The file or directory to publish.
+    receipt
+        Where the receipt of a file goes; a directory carries its own.
+    execution
+        Values that change how fast the result comes but not the result, so they are not part of the key.
+    """
+
+    stage: str
+    name: str
+    function: str
+    inputs: Mapping[str, Any]
+    input_keys: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+    target: Path
+    receipt: Path | None = None
+    execution: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of all that determines the result."""
+        return unit_key(self.stage, self.parameters, self.input_keys)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Whose work this is: nothing is published unless `lock` still carries `token`."""
+
+    lock: Path
+    token: str
+
+    def check(self) -> None:
+        """Raise StageError when another coordinator has taken the run over."""
+        check_token(self.lock, self.token)
+
+
+def finished(unit: Unit, recorded: Receipt | None = None) -> Receipt | None:
+    """The unit's valid receipt, or None when it must be done.
+
+    Parameters
+    ----------
+    unit
+        The unit of work.
+    recorded
+        The receipt that the run's book has for it, for a unit whose target is a file.
+    """
+    receipt = read_receipt(unit.target / RECEIPT_NAME) if unit.receipt is None else recorded
+    if receipt is None or receipt.key != unit.key or not unit.target.exists():
+        return None
+    return receipt if measure(unit.target) == (receipt.files, receipt.bytes) else None
+
+
+def run_unit(unit: Unit, claim: Claim, attempt: int = 1, **services: Any) -> Receipt:
+    """Do one unit of work and publish it.
+
+    Parameters
+    ----------
+    unit
+        What to do.
+    claim
+        The right to publish.
+    attempt
+        Counted from 1, for the receipt.
+    services
+        What a stage in the coordinator's own process may be given besides (``emit``, ``should_stop``, a communicator).
+
+    Returns
+    -------
+    Receipt
+        Also on disk by then.
+
+    Raises
+    ------
+    InputError
+        The unit's input is at fault.
+    DiskFullError
+        There is no space left.
+    StageError
+        The run has been taken over by another coordinator.
+    """
+    unit.target.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_path(unit.target)
+    started, cpu_started = time.perf_counter(), time.process_time()
+    try:
+        figures = _load(unit.function)(dict(unit.inputs), {**unit.parameters, **unit.execution}, partial, **services)
+        files, size = measure(partial)
+        receipt = Receipt(
+            key=unit.key,
+            stage=unit.stage,
+            name=unit.name,
+            figures=figures,
+            files=files,
+            bytes=size,
+            checksum=checksum(partial) if partial.is_file() else None,
+            seconds=round(time.perf_counter() - started, 3),
+            cpu_seconds=round(time.process_time() - cpu_started, 3),
+            peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            host=os.environ.get("SLURMD_NODENAME", socket.gethostname()),
+            attempt=attempt,
+            versions={"mwr_hpc": __version__, "python": platform.python_version(), "numpy": np.__version__},
+        )
+        if unit.receipt is None:
+            write_receipt(partial / RECEIPT_NAME, receipt)
+        sync_tree(partial)
+        claim.check()
+        _remove(unit.target)
+        publish(partial, unit.target)
+        if unit.receipt is not None:
+            write_receipt(unit.receipt, receipt)
+        return receipt
+    finally:
+        _remove(partial)
+
+
+def _load(function: str) -> Callable[..., dict[str, Any]]:
+    module, _, name = function.partition(":")
+    loaded: Callable[..., dict[str, Any]] = getattr(importlib.import_module(module), name)
+    return loaded
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

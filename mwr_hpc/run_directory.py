@@ -1,0 +1,89 @@
+"""The only owner of paths inside a run directory: every file of a run has its name here and nowhere else."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+SAFE_NAME = re.compile(r"[^A-Za-z0-9._+-]")
+"""What may not stand in a file name that is made from a tomogram's id."""
+
+
+class RunDirectory:
+    """Names the files and folders of one training run.
+
+    Parameters
+    ----------
+    root
+        The run directory; it need not exist.
+    results
+        Where ``model_iterNN.h5`` goes; ``root/results`` when None.
+    """
+
+    def __init__(self, root: Path, results: Path | None = None) -> None:
+        self.root = Path(root)
+        self.results = Path(results) if results is not None else self.root / "results"
+        self.config = self.root / "config.yaml"
+        self.cohort = self.root / "tomograms.star"
+        self.lock = self.root / "lock.json"
+        self.events = self.root / "events.jsonl"
+        self.receipts = self.root / "receipts"
+        self.quarantine = self.receipts / "quarantine"
+        self.logs = self.root / "logs"
+        self.iterations = self.root / "iterations"
+
+    def tomogram(self, identifier: str) -> Path:
+        """The converted tomogram."""
+        return self.root / "tomograms" / f"{identifier}.ome.zarr"
+
+    def subtomograms(self, identifier: str) -> Path:
+        """The raw crops of one tomogram."""
+        return self.root / "subtomograms" / f"{identifier}.zarr"
+
+    def iteration(self, iteration: int) -> Path:
+        """The folder of one iteration (from 1)."""
+        return self.iterations / f"{iteration:02d}"
+
+    def pairs(self, iteration: int, identifier: str) -> Path:
+        """The training pairs of one tomogram in one iteration."""
+        return self.iteration(iteration) / "pairs" / f"{identifier}.zarr"
+
+    def predicted(self, iteration: int, identifier: str) -> Path:
+        """The crops of one tomogram as the network of `iteration` predicts them."""
+        return self.iteration(iteration) / "predicted" / f"{identifier}.zarr"
+
+    def checkpoint(self, iteration: int) -> Path:
+        """The folder of an iteration's training checkpoints."""
+        return self.iteration(iteration) / "checkpoint"
+
+    def curves(self, iteration: int) -> Path:
+        """The loss curves of one iteration, one JSON object a line."""
+        return self.iteration(iteration) / "curves.jsonl"
+
+    def model(self, iteration: int) -> Path:
+        """The model that an iteration leaves."""
+        return self.results / f"model_iter{iteration:02d}.h5"
+
+    def set_aside(self, iteration: int) -> Path:
+        """Where the results after `iteration` go when a run is continued from there; a new folder each time."""
+        number = 1
+        while (folder := self.root / "set_aside" / f"after_{iteration:02d}_{number}").exists():
+            number += 1
+        return folder
+
+    def failure_log(self, stage: str, identifier: str) -> Path:
+        """The traceback of a unit that failed for a reason that is not its input's."""
+        return self.logs / f"{stage}_{SAFE_NAME.sub('_', identifier)}.log"
+
+    def existing_models(self) -> dict[int, Path]:
+        """The published models by iteration."""
+        found = ((_iteration_of(path), path) for path in self.results.glob("model_iter*.h5"))
+        return {iteration: path for iteration, path in sorted(found) if iteration is not None}
+
+    def existing_iterations(self) -> Iterable[int]:
+        """The iterations that have a folder."""
+        return sorted(int(folder.name) for folder in self.iterations.glob("[0-9]*") if folder.name.isdigit())
+
+
+def _iteration_of(model: Path) -> int | None:
+    match = re.fullmatch(r"model_iter(\d+)\.h5", model.name)
+    return int(match.group(1)) if match else None

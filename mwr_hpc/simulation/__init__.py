@@ -1,0 +1,1 @@
+"""Simulated data with known truth, for tests, the demo and benchmarks."""

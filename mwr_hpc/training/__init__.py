@@ -1,0 +1,1 @@
+"""What every network here shares: steps, communication between ranks, checkpoints, model files."""
