@@ -17,7 +17,7 @@ fail() {
     echo "horovod: $*" >&2
     exit 1
 }
-pip() { "$python" -m pip --quiet --disable-pip-version-check --no-input "$@"; }
+pip() { "$python" -m pip -qq --disable-pip-version-check --no-input "$@"; }
 
 if ! command -v g++ >/dev/null || ! command -v cmake >/dev/null; then
     fail "building it needs g++ and cmake: run 'make system-packages' as root, or ask your administrator"
