@@ -1,0 +1,133 @@
+"""Files and directories that appear complete or not at all: written beside their target, published by one rename.
+
+Whatever carries ".partial-" in its name was left by a process that died, and may be deleted when nobody writes there.
+"""
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mwr_hpc.errors import DiskFullError
+
+PARTIAL = ".partial-"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def partial_path(target: Path) -> Path:
+    """Return a new name beside `target` (same file system, so that a rename can publish it); nothing is created."""
+    return target.with_name(f"{target.name}{PARTIAL}{uuid.uuid4().hex}")
+
+
+@contextmanager
+def atomic_file(target: Path) -> Iterator[Path]:
+    """Give a path to write a file to, and publish that file as `target` when the block ends without an exception.
+
+    Parameters
+    ----------
+    target
+        What readers see; until the end the old file, or none.
+
+    Yields
+    ------
+    Path
+        The partial path, which is removed when the block fails.
+
+    Raises
+    ------
+    DiskFullError
+        No space or no quota is left.
+    """
+    partial = partial_path(target)
+    try:
+        with disk_full_reported(target):
+            yield partial
+            _sync(partial)
+        publish(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def publish(partial: Path, target: Path) -> None:
+    """Rename a complete, synchronised file or directory to `target` and make the rename itself durable.
+
+    Parameters
+    ----------
+    partial
+        What was written.
+    target
+        Its final name; a file there is replaced, a directory there must be empty or absent.
+
+    Raises
+    ------
+    DiskFullError
+        No space or no quota is left for the directory's entry.
+    """
+    with disk_full_reported(target):
+        partial.replace(target)
+        _sync(target.parent)
+
+
+def sync_tree(path: Path) -> None:
+    """Bring a file, or a directory with all it holds, to the disk.
+
+    Raises
+    ------
+    DiskFullError
+        Some file systems find out only now that no space is left.
+    """
+    with disk_full_reported(path):
+        for folder, _, names in os.walk(path):
+            for name in names:
+                _sync(Path(folder, name))
+            _sync(Path(folder))
+        if path.is_file():
+            _sync(path)
+
+
+def remove_partials(folder: Path) -> list[Path]:
+    """Remove what dead processes left in `folder` and below.
+
+    Only the owner of the folder may call this, when none of its writers is running.
+
+    Returns
+    -------
+    list of Path
+        What was removed.
+    """
+    removed: list[Path] = []
+    for parent, folders, files in os.walk(folder):
+        for name in [name for name in folders + files if PARTIAL in name]:
+            path = Path(parent, name)
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+            removed.append(path)
+        folders[:] = [name for name in folders if PARTIAL not in name]
+    return removed
+
+
+@contextmanager
+def disk_full_reported(path: Path) -> Iterator[None]:
+    """Turn the system's "no space left" and "quota exceeded" into a DiskFullError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise DiskFullError(
+            f"{path}: {os.strerror(error.errno)} while writing it; nothing incomplete was published. "
+            "Free some space or quota and give the same command again, it goes on where it stopped."
+        ) from error
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,56 @@
+"""One read-only view of a volume, whatever the format of its file."""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from mwr_hpc.io.mrc import open_mrc
+from mwr_hpc.io.mrc_header import MrcHeader, Shape, Triple, require_volume
+
+MRC_SUFFIXES = (".mrc", ".rec", ".map")
+ZARR_SUFFIX = ".zarr"
+
+
+class Volume(Protocol):
+    """A volume, open for reading."""
+
+    @property
+    def path(self) -> Path:
+        """The file or directory."""
+
+    @property
+    def data(self) -> Any:
+        """The voxels (z, y, x): an array that reads what is sliced."""
+
+    @property
+    def shape(self) -> Shape:
+        """Voxels along (z, y, x)."""
+
+    @property
+    def voxel_size(self) -> Triple:
+        """Voxel size (z, y, x) in angstrom; 0 where the file does not say."""
+
+    @property
+    def origin(self) -> Triple:
+        """Origin (z, y, x) in angstrom."""
+
+    @property
+    def mrc_header(self) -> MrcHeader | None:
+        """The header of the MRC file that the volume is or was made from."""
+
+
+def open_volume(path: Path) -> Volume:
+    """Open an MRC file or an OME-Zarr directory as a volume.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or is an image.
+    """
+    if path.suffix == ZARR_SUFFIX:
+        # Commands that only read MRC files start without loading Zarr.
+        from mwr_hpc.io.ome_zarr import open_ome_zarr
+
+        return open_ome_zarr(path)
+    volume = open_mrc(path)
+    require_volume(path, volume.header)
+    return volume

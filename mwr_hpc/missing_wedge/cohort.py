@@ -1,0 +1,220 @@
+"""The cohort: which tomograms a run works on, under which ids, with which masks and tilt ranges.
+
+Only headers are read. A tomogram that cannot be used is returned as a problem, so that the others go on.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mwr_hpc.errors import InputError
+from mwr_hpc.io.mrc_header import read_header, require_volume
+from mwr_hpc.io.star import TomogramRow, read_tomogram_list, write_tomogram_list
+from mwr_hpc.io.volume import MRC_SUFFIXES
+from mwr_hpc.numerics.wedge import check_tilt_range
+
+TiltRange = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class TomogramEntry:
+    """One tomogram of a cohort.
+
+    Attributes
+    ----------
+    id
+        The file name less its last extension, or the name that a list gives.
+    path
+        The MRC file.
+    shape
+        Voxels along (z, y, x).
+    voxel_size
+        (z, y, x) in angstrom; 0 where neither file nor list says.
+    tilt_range
+        (min, max) in degrees.
+    mask, even, odd
+        Further volumes on the same grid, where there are any.
+    group
+        Name of the data set or session.
+    """
+
+    id: str
+    path: Path
+    shape: tuple[int, int, int]
+    voxel_size: tuple[float, float, float]
+    tilt_range: TiltRange
+    mask: Path | None = None
+    even: Path | None = None
+    odd: Path | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """What can be worked on, in order of id, and why the rest cannot (by id)."""
+
+    entries: list[TomogramEntry]
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+def cohort_from_folder(
+    input_dir: Path, tilt_range: TiltRange, mask_dir: Path | None = None, allow_missing_masks: bool = False
+) -> Cohort:
+    """Take all .mrc, .rec and .map files of a folder (not of its subfolders).
+
+    Parameters
+    ----------
+    input_dir
+        The folder; it may be the masks' too, then files named ``<id>_mask.mrc`` are masks.
+    tilt_range
+        (min, max) in degrees, of all tomograms.
+    mask_dir
+        Where the masks are: ``<id>.mrc`` or ``<id>_mask.mrc``.
+    allow_missing_masks
+        Whether a tomogram without a mask is used as a whole.
+
+    Raises
+    ------
+    InputError
+        The folder is missing or holds no usable tomogram, two files have the same id, or a mask is missing.
+    """
+    if not input_dir.is_dir():
+        raise InputError(f"{input_dir}: there is no such folder; give the folder of the tomograms")
+    paths = sorted(
+        path
+        for path in input_dir.iterdir()
+        if path.suffix.lower() in MRC_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+    if mask_dir is not None and mask_dir.resolve() == input_dir.resolve():
+        masks = {f"{path.stem}_mask" for path in paths}
+        paths = [path for path in paths if path.stem not in masks]
+    if not paths:
+        raise InputError(f"{input_dir}: no {', '.join(MRC_SUFFIXES)} file in it; give the folder of the tomograms")
+    rows = [TomogramRow(path.absolute()) for path in paths]
+    return _cohort(input_dir, rows, tilt_range, mask_dir, allow_missing_masks)
+
+
+def cohort_from_list(
+    star: Path, tilt_range: TiltRange, mask_dir: Path | None = None, allow_missing_masks: bool = False
+) -> Cohort:
+    """Take the tomograms of a STAR list; see `mwr_hpc.io.star` for its columns.
+
+    Parameters
+    ----------
+    star
+        The list.
+    tilt_range
+        (min, max) in degrees, of tomograms for which the list gives none.
+    mask_dir, allow_missing_masks
+        As for a folder; for tomograms for which the list gives no mask.
+
+    Raises
+    ------
+    InputError
+        The list cannot be read or names no usable tomogram, two tomograms have the same id, a tilt range is impossible,
+        or a mask is missing.
+    """
+    return _cohort(star, read_tomogram_list(star), tilt_range, mask_dir, allow_missing_masks)
+
+
+def write_cohort(star: Path, entries: Sequence[TomogramEntry]) -> None:
+    """Write the entries as a STAR list that `cohort_from_list` reads again."""
+    write_tomogram_list(
+        star,
+        [
+            TomogramRow(
+                path=entry.path,
+                name=entry.id,
+                voxel_size=entry.voxel_size[2],
+                tilt_range=entry.tilt_range,
+                mask=entry.mask,
+                even=entry.even,
+                odd=entry.odd,
+                group=entry.group,
+            )
+            for entry in entries
+        ],
+    )
+
+
+def _cohort(
+    source: Path, rows: Iterable[TomogramRow], tilt_range: TiltRange, mask_dir: Path | None, allow_missing_masks: bool
+) -> Cohort:
+    named = _by_id(source, rows)
+    masks = {identifier: row.mask or _find_mask(identifier, row.path, mask_dir) for identifier, row in named.items()}
+    missing = sorted(identifier for identifier, mask in masks.items() if mask is None)
+    if mask_dir is not None and missing and not allow_missing_masks:
+        raise InputError(
+            f"{mask_dir}: no mask for {', '.join(missing)}; expected {missing[0]}.mrc or {missing[0]}_mask.mrc, and so "
+            "on. Add them, or use whole tomograms with --allow_missing_masks"
+        )
+    ranges = {
+        identifier: _tilt_range(source, identifier, row.tilt_range or tilt_range) for identifier, row in named.items()
+    }
+    entries, problems = [], {}
+    for identifier, row in sorted(named.items()):
+        try:
+            entries.append(_entry(identifier, row, ranges[identifier], masks[identifier]))
+        except InputError as error:
+            problems[identifier] = str(error)
+    if not entries:
+        raise InputError(f"{source}: none of its tomograms can be used:\n" + "\n".join(problems.values()))
+    return Cohort(entries, problems)
+
+
+def _by_id(source: Path, rows: Iterable[TomogramRow]) -> dict[str, TomogramRow]:
+    named: dict[str, TomogramRow] = {}
+    for row in rows:
+        identifier = row.name or row.path.stem
+        # Ids become file names in the run directory.
+        if "/" in identifier or identifier.startswith("."):
+            raise InputError(f"{source}: {identifier!r} cannot be an id; expected a name without '/' and a dot in front")
+        if identifier in named:
+            raise InputError(
+                f"{source}: two tomograms have the id {identifier}: {named[identifier].path} and {row.path}; "
+                "rename one of them, or name both in a list (rlnTomoName)"
+            )
+        named[identifier] = row
+    return named
+
+
+def _find_mask(identifier: str, tomogram: Path, mask_dir: Path | None) -> Path | None:
+    if mask_dir is None:
+        return None
+    candidates = [mask_dir / f"{identifier}.mrc", mask_dir / f"{identifier}_mask.mrc"]
+    found = [path.absolute() for path in candidates if path.is_file() and path.resolve() != tomogram.resolve()]
+    if len(found) > 1:
+        raise InputError(f"{mask_dir}: two masks for {identifier}: {found[0].name} and {found[1].name}; remove one")
+    return found[0] if found else None
+
+
+def _tilt_range(source: Path, identifier: str, tilt_range: TiltRange) -> TiltRange:
+    try:
+        return check_tilt_range(*tilt_range)
+    except ValueError as error:
+        raise InputError(f"{source}: {identifier}: {error}") from error
+
+
+def _entry(identifier: str, row: TomogramRow, tilt_range: TiltRange, mask: Path | None) -> TomogramEntry:
+    """Read the headers of a tomogram and of what belongs to it; raise InputError where they do not fit."""
+    header = read_header(row.path)
+    require_volume(row.path, header)
+    for what, path in (("mask", mask), ("even half", row.even), ("odd half", row.odd)):
+        if path is not None and (shape := read_header(path).shape) != header.shape:
+            raise InputError(
+                f"{path}: the {what} has {shape} voxels (z, y, x), its tomogram {row.path} has {header.shape}; "
+                "give one on the very same grid"
+            )
+    stated = row.voxel_size or 0.0
+    z, y, x = header.voxel_size
+    return TomogramEntry(
+        id=identifier,
+        path=row.path,
+        shape=header.shape,
+        voxel_size=(z or stated, y or stated, x or stated),
+        tilt_range=tilt_range,
+        mask=mask,
+        even=row.even,
+        odd=row.odd,
+        group=row.group,
+    )

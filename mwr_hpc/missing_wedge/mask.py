@@ -1,0 +1,43 @@
+"""Masks: which voxels of a tomogram sub-tomograms may be centred on."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mwr_hpc.errors import InputError
+from mwr_hpc.io.volume import open_volume
+
+THRESHOLD = 0.5
+
+
+def load_mask(path: Path, shape: tuple[int, int, int]) -> NDArray[np.bool_]:
+    """Read the mask of a tomogram.
+
+    Parameters
+    ----------
+    path
+        MRC or OME-Zarr; voxels of at least 0.5 belong to the mask.
+    shape
+        (z, y, x) of the tomogram.
+
+    Returns
+    -------
+    ndarray of bool
+        Shape (z, y, x).
+
+    Raises
+    ------
+    InputError
+        The mask cannot be read, has another shape, or is empty.
+    """
+    volume = open_volume(path)
+    if volume.shape != tuple(shape):
+        raise InputError(
+            f"{path}: the mask has {volume.shape} voxels (z, y, x), its tomogram {tuple(shape)}; "
+            "make the mask on the very same grid"
+        )
+    mask: NDArray[np.bool_] = np.asarray(volume.data[:] >= THRESHOLD)
+    if not mask.any():
+        raise InputError(f"{path}: no voxel of the mask reaches {THRESHOLD}; expected 1 where there is specimen")
+    return mask
