@@ -14,7 +14,7 @@ from scipy import fft, sparse
 FloatArray = npt.NDArray[np.float32]
 
 OVERSAMPLING = 8
-"""Samples of the fine detector per pixel. Linear interpolation on it, its sinc^2 divided out, errs by 1.3 % at Nyquist."""
+"""Samples of the fine detector per pixel: linear interpolation, its sinc^2 divided out, errs by 1.3 % at Nyquist."""
 
 ROWS_AT_ONCE = 64
 
@@ -63,9 +63,9 @@ def project(volume: FloatArray, angles: npt.NDArray[np.float64]) -> FloatArray:
 def back_project(series: FloatArray, angles: npt.NDArray[np.float64], depth: int, width: int) -> FloatArray:
     """Weighted back-projection of a tilt series with evenly spaced angles.
 
-    Each projection is weighted by |k| (the r-weighting of Radermacher, 1992, for a single tilt axis), which restores the
-    density of the original, not just its shape: a full range of tilts would give the volume back. The lowest sample
-    stands for all |k| < dk / 2, so it weighs dk / 4, their mean, not 0: a specimen keeps its mean density.
+    Each projection is weighted by |k| (the r-weighting of Radermacher, 1992, for a single tilt axis), which restores
+    the density of the original, not just its shape: a full range of tilts would give the volume back. The lowest
+    sample stands for all |k| < dk / 2, so it weighs dk / 4, their mean, not 0: a specimen keeps its mean density.
 
     Parameters
     ----------

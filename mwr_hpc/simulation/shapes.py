@@ -139,8 +139,8 @@ class MapModel:
     def _scaled(self) -> FloatArray:
         """The map without its negative values, 1 at its densest but for the densest thousandth of the molecule."""
         positive = np.maximum(self.density, 0)
-        scaled: FloatArray = (positive / np.quantile(positive[positive > 0.1 * positive.max()], 0.999)).astype(np.float32)
-        return scaled
+        peak = np.quantile(positive[positive > 0.1 * positive.max()], 0.999)
+        return (positive / peak).astype(np.float32)
 
     @cached_property
     def _centre(self) -> Matrix:

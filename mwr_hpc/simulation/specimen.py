@@ -24,8 +24,8 @@ PROBES = 64
 class Specimen:
     """A volume that fills up.
 
-    The centre of every shape lies in the volume; what sticks out of a face is cut off, as in a section of a cell. Inside,
-    the arrays have a border that holds the largest shape, so that every box lies within them.
+    The centre of every shape lies in the volume; what sticks out of a face is cut off, as in a section of a cell.
+    The arrays behind it have a border that holds the largest shape, so that every box lies within them.
 
     Parameters
     ----------

@@ -70,7 +70,7 @@ def test_a_blob_comes_back_at_its_own_place(tilt_range: tuple[float, float]) -> 
 
 @pytest.mark.parametrize("tilt_range", [(-60.0, 60.0), (-66.0, 42.0), (-30.0, 70.0)])
 def test_the_missing_region_is_empty_and_agrees_with_the_wedge(tilt_range: tuple[float, float]) -> None:
-    """The region that the program calls measured holds the power; its mirror image (the other sign of tilt) does not."""
+    """What the program calls measured holds the power; its mirror image (the other sign of tilt) does not."""
     shape = (64, 8, 64)
     volume = blob(shape, (32, 4, 32)) - 0.5 * blob(shape, (35, 4, 30))
     truth, restored = (np.abs(fft.rfftn(v)) ** 2 for v in (volume, reconstruct(volume, tilt_range, 1.5)))

@@ -65,7 +65,8 @@ def test_a_map_is_turned_and_sampled_as_the_model_that_made_it(voxel_size: float
     from_map = shapes.MapModel(7.0 * density, 5.0).render(rotation, NO_SHIFT, voxel_size)
     from_model = model.render(rotation, NO_SHIFT, voxel_size)
     size = min(len(from_map), len(from_model))
-    first, second = (box[(slice((len(box) - size) // 2, (len(box) + size) // 2),) * 3] for box in (from_map, from_model))
+    middle = [slice((len(box) - size) // 2, (len(box) + size) // 2) for box in (from_map, from_model)]
+    first, second = from_map[(middle[0],) * 3], from_model[(middle[1],) * 3]
     assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > 0.97
     assert from_map.max() == pytest.approx(1, abs=0.35)
     assert from_map.min() == 0
@@ -81,7 +82,7 @@ def test_a_vesicle_is_a_hollow_bilayer_of_its_size() -> None:
     box = shapes.Vesicle(np.array([200.0, 150.0, 250.0])).render(EYE, NO_SHIFT, 5.0)
     middle = len(box) // 2
     profile = box[middle, middle, middle:]
-    heads = [index for index in range(1, len(profile) - 1) if profile[index] > max(profile[index - 1], profile[index + 1])]
+    heads = [i for i in range(1, len(profile) - 1) if profile[i] > max(profile[i - 1], profile[i + 1])]
     assert heads == [46, 54]  # 230 and 270 angstrom
     assert profile[0] < 0.01 and profile[50] < profile[46] / 5
     assert max(np.abs(np.take(box, index, axis)).max() for axis in range(3) for index in (0, -1)) < 0.01

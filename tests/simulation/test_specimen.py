@@ -23,7 +23,8 @@ def test_as_many_as_asked_for_and_none_overlap() -> None:
 @pytest.mark.parametrize("crowding", [0.05, 0.2])
 def test_crowding_is_the_share_of_the_volume(crowding: float) -> None:
     specimen, placed = beads(crowding=crowding)
-    one = np.count_nonzero(GoldBead(80.0).render(np.eye(3), np.zeros(3), 10.0) > FOOTPRINT_DENSITY) / specimen.density.size
+    bead = GoldBead(80.0).render(np.eye(3), np.zeros(3), 10.0)
+    one = np.count_nonzero(bead > FOOTPRINT_DENSITY) / specimen.density.size
     occupied = np.mean(specimen.density > FOOTPRINT_DENSITY)
     assert crowding <= occupied < crowding + 1.2 * one
     assert placed > 0
