@@ -18,6 +18,10 @@ TAPER = 4
 _MASK_SLAB = 64
 
 
+class NoPlaceError(ValueError):
+    """There is no voxel at which a sub-tomogram may be centred."""
+
+
 def check_sizes(shape: Shape, crop_size: int) -> None:
     """Raise ValueError when a crop would be over twice as wide as the volume, saying which size fits."""
     thinnest = min(shape)
@@ -85,7 +89,7 @@ def sample_centres(
 
     Raises
     ------
-    ValueError
+    NoPlaceError
         When there is no place at all.
     """
     limits = _centre_limits(shape, cube_size)
@@ -98,7 +102,7 @@ def sample_centres(
         in_plane = np.array([np.count_nonzero(layer) for layer in _allowed_layers(mask, first, last, plane)])
     total = int(in_plane.sum())
     if total == 0:
-        raise ValueError(
+        raise NoPlaceError(
             "no place for a sub-tomogram: "
             + ("the volume has none" if mask is None else "the mask is empty")
             + f" at least {cube_size // 2} voxels from every face of shape (z, y, x) {shape}"

@@ -1,0 +1,89 @@
+"""Training pairs as the network sees them: single cubes read from disk and turned on the way."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from mwr_hpc.missing_wedge.cube_arrays import CubeReader, read_table
+from mwr_hpc.numerics.rotation import WEDGE_ROTATIONS, turn, turn_box
+
+Cube = NDArray[np.float32]
+
+
+class Sample(NamedTuple):
+    """One pair: of which tomogram, which of its crops, and which of the rotations chosen for that crop."""
+
+    tomogram: str
+    crop: int
+    slot: int
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """What is known of one tomogram's pairs without reading a cube."""
+
+    targets: CubeReader
+    inputs: CubeReader
+    which: NDArray[np.uint8]
+    rotations: NDArray[np.uint8]
+    valid: NDArray[np.int16]
+    held_out: NDArray[np.bool_]
+
+
+class PairDataset:
+    """The pairs of a cohort, read one at a time; reading is thread-safe.
+
+    Parameters
+    ----------
+    paths
+        For each tomogram's id the group that `make_pairs` wrote.
+    held_out_tomograms
+        Ids of tomograms of which no pair is trained on.
+
+    Attributes
+    ----------
+    training, held_out : list of Sample
+        In the order of ids, crops and slots.
+    """
+
+    def __init__(self, paths: Mapping[str, Path], held_out_tomograms: Collection[str] = ()) -> None:
+        self._tomograms = {identifier: _open(paths[identifier]) for identifier in sorted(paths)}
+        self.training: list[Sample] = []
+        self.held_out: list[Sample] = []
+        for identifier, pairs in self._tomograms.items():
+            whole = identifier in held_out_tomograms
+            for crop, slot in np.ndindex(pairs.rotations.shape):
+                kept = self.held_out if whole or pairs.held_out[crop] else self.training
+                kept.append(Sample(identifier, crop, slot))
+
+    def read(self, sample: Sample) -> tuple[Cube, Cube, Cube]:
+        """Read one pair.
+
+        Returns
+        -------
+        x, y, weight : ndarray of float32, (C, C, C)
+            Input with the missing wedge, target, and 1 where the target lies inside its tomogram, else 0; turned.
+        """
+        pairs = self._tomograms[sample.tomogram]
+        index = int(pairs.rotations[sample.crop, sample.slot])
+        rotation = WEDGE_ROTATIONS[index]
+        x = turn(pairs.inputs.read(sample.crop, int(pairs.which[index])), rotation)
+        y = turn(pairs.targets.read(sample.crop), rotation)
+        z0, z1, y0, y1, x0, x1 = turn_box(pairs.valid[sample.crop], len(y), rotation)
+        weight = np.zeros(y.shape, np.float32)
+        weight[z0:z1, y0:y1, x0:x1] = 1
+        return x.astype(np.float32, order="C"), y.astype(np.float32, order="C"), weight
+
+
+def _open(path: Path) -> _Pairs:
+    group = zarr.open_group(path, mode="r")
+    return _Pairs(
+        CubeReader(path / "targets"),
+        CubeReader(path / "inputs"),
+        *(read_table(group, name) for name in ("which", "rotations", "valid", "held_out")),
+    )

@@ -1,0 +1,62 @@
+"""Arrays of cubes: any Zarr program reads what we write, and our reader reads the same."""
+
+import numpy as np
+import pytest
+import zarr
+
+from mwr_hpc.errors import InputError
+from mwr_hpc.missing_wedge import cube_arrays
+from mwr_hpc.missing_wedge.cube_arrays import CubeReader, CubeWriter
+
+
+def write(path, cubes):
+    writer = CubeWriter(zarr.create_group(path), "cubes", cubes.shape)
+    for item in cubes:
+        writer.append(item)
+    writer.close()
+
+
+def cubes(*shape):
+    values = np.random.default_rng(0).normal(size=shape).astype(np.float16)
+    values[len(values) // 2] = 0
+    return values
+
+
+@pytest.mark.parametrize("shape", [(7, 4, 4, 4), (7, 3, 4, 4, 4), (1, 5, 4, 4, 4), (9, 2, 3, 4, 6)])
+@pytest.mark.parametrize("items_per_shard", [1, 3, 100])
+def test_zarr_and_our_reader_read_what_was_written(tmp_path, monkeypatch, shape, items_per_shard):
+    values = cubes(*shape)
+    monkeypatch.setattr(cube_arrays, "SHARD_BYTES", items_per_shard * values[0].nbytes)
+    write(tmp_path / "a.zarr", values)
+    array = zarr.open_group(tmp_path / "a.zarr", mode="r")["cubes"]
+    np.testing.assert_array_equal(array[...], values)
+    assert array.chunks == (*(1 for _ in shape[:-3]), *shape[-3:])
+    reader = CubeReader(tmp_path / "a.zarr" / "cubes")
+    assert len(reader) == shape[0]
+    for place in np.ndindex(shape[:-3]):
+        np.testing.assert_array_equal(reader.read(*place), values[place])
+
+
+def test_a_shard_stays_within_its_bound(tmp_path, monkeypatch):
+    monkeypatch.setattr(cube_arrays, "SHARD_BYTES", 1000)
+    write(tmp_path / "a.zarr", cubes(20, 4, 4, 4))
+    sizes = [p.stat().st_size for p in (tmp_path / "a.zarr/cubes/c").rglob("*") if p.is_file()]
+    assert len(sizes) == 3 and max(sizes) <= 1000 + 7 * 16 + 4
+
+
+def test_missing_items_are_noticed_when_closing(tmp_path):
+    writer = CubeWriter(zarr.create_group(tmp_path / "a.zarr"), "cubes", (3, 4, 4, 4))
+    writer.append(np.zeros((4, 4, 4)))
+    with pytest.raises(ValueError, match="1 items were written"):
+        writer.close()
+
+
+def test_no_array_and_arrays_of_another_layout_are_refused(tmp_path):
+    with pytest.raises(InputError, match="not a readable array"):
+        CubeReader(tmp_path / "nothing")
+    zarr.create_array(tmp_path / "plain", shape=(2, 4, 4, 4), chunks=(1, 4, 4, 4), dtype="f2")
+    with pytest.raises(InputError, match="plain"):
+        CubeReader(tmp_path / "plain")
+    zarr.create_array(tmp_path / "zipped", shape=(2, 4, 4, 4), chunks=(1, 4, 4, 4), shards=(2, 4, 4, 4), dtype="f2")
+    with pytest.raises(InputError, match="layout"):
+        CubeReader(tmp_path / "zipped")
