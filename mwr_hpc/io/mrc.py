@@ -125,7 +125,7 @@ class MrcWriter:
         if like is not None and like.shape != (nz, ny, nx):
             raise ValueError(f"a volume of {(nz, ny, nx)} voxels cannot have the header of one of {like.shape}")
         base = like or new_header((nz, ny, nx), as_triple(voxel_size), as_triple(origin))
-        self._header = base.make(native, label)
+        self._header = base.derived(native, label)
         self._path = path
         self._shape = (nz, ny, nx)
         # One row per section, so that the statistics do not depend on the slabs: minimum, maximum, mean, variance.
@@ -150,20 +150,17 @@ class MrcWriter:
         for z, section in enumerate(slab, first):
             with np.errstate(over="ignore"):
                 voxels = np.ascontiguousarray(section.astype(self._header.dtype, casting="same_kind", copy=False))
-            self._sections[z] = self._measure(voxels)
+            values = voxels.astype(np.float64)
+            low, high = float(values.min()), float(values.max())
+            if not np.isfinite([low, high]).all():
+                raise InputError(
+                    f"{self._path}: grey values from {section.min():g} to {section.max():g} in section {z} are not "
+                    f"finite in {voxels.dtype.name}; choose float32 for the result, unless the input is damaged"
+                )
+            self._sections[z] = low, high, values.mean(), values.var()
             with disk_full_reported(self._path):
                 self._stream.seek(offset + z * voxels.nbytes)
-                self._stream.write(voxels.view(np.uint8))
-
-    def _measure(self, voxels: Array) -> tuple[float, float, float, float]:
-        values = voxels.astype(np.float64)
-        low, high = float(values.min()), float(values.max())
-        if not np.isfinite([low, high]).all():
-            raise InputError(
-                f"{self._path}: grey values from {low:g} to {high:g} do not fit {voxels.dtype.name}; "
-                "choose float32 for the result"
-            )
-        return low, high, float(values.mean()), float(values.var())
+                self._stream.write(voxels.view(np.uint8).data)
 
     def __enter__(self) -> Self:
         return self

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -47,6 +47,7 @@ STAMPS = {"<": b"\x44\x44\x00\x00", ">": b"\x11\x11\x00\x00"}
 
 Shape = tuple[int, int, int]
 Triple = tuple[float, float, float]
+ByteOrder = Literal["<", ">"]
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,12 @@ class MrcHeader:
 
     fixed: bytes
     extended: bytes
-    byte_order: str
+    byte_order: ByteOrder
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> Self:
+    def from_bytes(cls, content: bytes, byte_order: ByteOrder) -> Self:
         """Return the header whose `to_bytes` is `content`."""
-        return cls(content[:HEADER_SIZE], content[HEADER_SIZE:], _stamped_order(content))
+        return cls(content[:HEADER_SIZE], content[HEADER_SIZE:], byte_order)
 
     def to_bytes(self) -> bytes:
         """Return everything that precedes the voxels in the file."""
@@ -117,10 +118,10 @@ class MrcHeader:
         starts = range(LABELS_OFFSET, LABELS_OFFSET + used * LABEL_SIZE, LABEL_SIZE)
         return tuple(self.fixed[at : at + LABEL_SIZE].decode("latin-1").rstrip(" \0") for at in starts)
 
-    def make(self, dtype: np.dtype[Any], label: str) -> "MrcHeader":
+    def derived(self, dtype: np.dtype[Any], label: str) -> "MrcHeader":
         """Return the header of a result that was made from this file.
 
-        Everything is kept (voxel size, origin, extended header, byte order) except the kind of voxel and one more label.
+        Voxel size, origin, extended header and byte order are kept; the kind of voxel changes and a label is added.
 
         Parameters
         ----------
@@ -212,24 +213,21 @@ def require_volume(path: Path, header: MrcHeader) -> None:
         raise InputError(f"{path}: space group {group} marks a stack of volumes; save each volume in a file of its own")
 
 
-def _byte_order(path: Path, fixed: bytes, size: int) -> str:
-    """Return the order in which the file's size is right, else that of the stamp: some programs write a wrong stamp."""
-    if size < HEADER_SIZE or fixed[MAP_OFFSET : MAP_OFFSET + 3] != b"MAP":
-        found = f"{size} bytes" if size < HEADER_SIZE else f"{fixed[MAP_OFFSET : MAP_OFFSET + 4]!r} at byte {MAP_OFFSET}"
+def _byte_order(path: Path, fixed: bytes, size: int) -> ByteOrder:
+    """Return the order in which the file's size is right, else the stamp's: some programs write a wrong stamp."""
+    identifier = fixed[MAP_OFFSET : MAP_OFFSET + 4]
+    if size < HEADER_SIZE or identifier[:3] != b"MAP":
+        found = f"{size} bytes" if size < HEADER_SIZE else f"{identifier!r} at byte {MAP_OFFSET}"
         raise InputError(
             f"{path}: not an MRC file: found {found}, expected a header of {HEADER_SIZE} bytes with 'MAP ' at byte "
             f"{MAP_OFFSET}; export the volume as MRC again"
         )
-    stamped = _stamped_order(fixed)
-    other = "<" if stamped == ">" else ">"
+    stamped: ByteOrder = ">" if fixed[STAMP_OFFSET] == 0x11 else "<"
+    other: ByteOrder = "<" if stamped == ">" else ">"
     return other if _expected_size(fixed, stamped) != size == _expected_size(fixed, other) else stamped
 
 
-def _stamped_order(fixed: bytes) -> str:
-    return ">" if fixed[STAMP_OFFSET] == 0x11 else "<"
-
-
-def _expected_size(fixed: bytes, order: str) -> int | None:
+def _expected_size(fixed: bytes, order: ByteOrder) -> int | None:
     header = MrcHeader(fixed, b"", order)
     if header.mode not in DTYPES or min(header.shape) < 1 or header._get(EXTENDED_SIZE)[0] < 0:
         return None
@@ -246,15 +244,21 @@ def _check(path: Path, header: MrcHeader, size: int) -> None:
             "12 (float16); convert it, for instance with `newstack -mode 2`"
         )
     if min(header.shape) < 1:
-        raise InputError(f"{path}: the header announces {_sizes(header)} voxels (x, y, z); all must be at least 1: "
-                         "the file is damaged, copy or export it again")
+        raise InputError(
+            f"{path}: the header announces {_sizes(header)} voxels (x, y, z); all must be at least 1: "
+            "the file is damaged, copy or export it again"
+        )
     if axes not in ((1, 2, 3), (0, 0, 0)):
-        raise InputError(f"{path}: columns, rows and sections are the axes {axes}, expected (1, 2, 3), that is x, y, z; "
-                         "save the volume with that order of axes")
+        raise InputError(
+            f"{path}: columns, rows and sections are the axes {axes}, expected (1, 2, 3), that is x, y, z; "
+            "save the volume with that order of axes"
+        )
     extended = header._get(EXTENDED_SIZE)[0]
     if extended < 0:
-        raise InputError(f"{path}: the extended header has {extended} bytes, expected 0 or more: the file is damaged, "
-                         "copy or export it again")
+        raise InputError(
+            f"{path}: the extended header has {extended} bytes, expected 0 or more: the file is damaged, "
+            "copy or export it again"
+        )
     expected = _expected_size(header.fixed, header.byte_order)
     if size != expected:
         raise InputError(
@@ -263,11 +267,15 @@ def _check(path: Path, header: MrcHeader, size: int) -> None:
             f"bytes) asks for {expected}; copy or export it again"
         )
     if not all(math.isfinite(length) and length >= 0 for length in cell):
-        raise InputError(f"{path}: the cell is {cell} angstrom, expected finite lengths, 0 when unknown; set the voxel "
-                         "size, for instance with `alterheader -del`")
+        raise InputError(
+            f"{path}: the cell is {cell} angstrom, expected finite lengths, 0 when unknown; set the voxel "
+            "size, for instance with `alterheader -del`"
+        )
     if not all(math.isfinite(value) for value in header.origin):
-        raise InputError(f"{path}: the origin is {header.origin[::-1]}, expected finite numbers; set it, for instance "
-                         "with `alterheader -org 0,0,0`")
+        raise InputError(
+            f"{path}: the origin is {header.origin[::-1]}, expected finite numbers; set it, for instance "
+            "with `alterheader -org 0,0,0`"
+        )
 
 
 def _sizes(header: MrcHeader) -> str:

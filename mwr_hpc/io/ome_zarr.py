@@ -68,7 +68,9 @@ class OmeZarrVolume:
     def mrc_header(self) -> MrcHeader | None:
         """The header of the MRC file that this was converted from."""
         encoded = self.attributes.get("mrc_header")
-        return MrcHeader.from_bytes(base64.b64decode(encoded)) if encoded else None
+        if encoded is None:
+            return None
+        return MrcHeader.from_bytes(base64.b64decode(encoded), self.attributes["mrc_byte_order"])
 
 
 def open_ome_zarr(path: Path) -> OmeZarrVolume:
@@ -281,12 +283,9 @@ def _halved(layer: Array, dtype: np.dtype[Any]) -> Array:
     for z in range(depth):
         lower = layer[2 * z].astype(np.float32)
         section = lower + layer[min(2 * z + 1, len(layer) - 1)]
-        section = np.pad(section, [(0, size % 2) for size in section.shape], "edge") if _odd(section) else section
+        if section.shape != (2 * height, 2 * width):
+            section = np.pad(section, [(0, size % 2) for size in section.shape], "edge")
         rows = section[0::2] + section[1::2]
         mean = (rows[:, 0::2] + rows[:, 1::2]) * np.float32(0.125)
         halved[z] = np.rint(mean) if dtype.kind in "iu" else mean
     return halved
-
-
-def _odd(section: Array) -> bool:
-    return any(size % 2 for size in section.shape)

@@ -168,7 +168,9 @@ def _by_id(source: Path, rows: Iterable[TomogramRow]) -> dict[str, TomogramRow]:
         identifier = row.name or row.path.stem
         # Ids become file names in the run directory.
         if "/" in identifier or identifier.startswith("."):
-            raise InputError(f"{source}: {identifier!r} cannot be an id; expected a name without '/' and a dot in front")
+            raise InputError(
+                f"{source}: {identifier!r} cannot be an id; expected a name without '/', not starting with a dot"
+            )
         if identifier in named:
             raise InputError(
                 f"{source}: two tomograms have the id {identifier}: {named[identifier].path} and {row.path}; "

@@ -33,8 +33,8 @@ def convert_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
     Returns
     -------
     dict
-        "statistics" (see `VolumeStatistics.to_record`), "interior" (the box they are of), "shape", "dtype", "voxel_size"
-        and "source" (path, size, modification time, CRC-32 of the whole file).
+        "statistics" (see `VolumeStatistics.to_record`), "interior" (the box they are of), "shape", "dtype",
+        "voxel_size" and "source" (path, size, modification time, CRC-32 of the whole file).
 
     Raises
     ------
@@ -47,10 +47,10 @@ def convert_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
     volume = open_mrc(path)
     require_volume(path, volume.header)
     before = path.stat()
-    interior = constant_borders(volume.data)
+    interior = constant_borders(volume.shape, lambda z: volume.slab(z, z + 1)[0])
     if interior is None:
         raise InputError(
-            f"{path}: all voxels have the value {volume.data[0, 0, 0]:g}; there is nothing to learn from: "
+            f"{path}: all voxels have the value {volume.slab(0, 1)[0, 0, 0]:g}; there is nothing to learn from: "
             "reconstruct the tomogram again"
         )
     with OmeZarrWriter(output, volume.shape, volume.header.dtype, volume.voxel_size, volume.origin) as writer:
@@ -68,6 +68,7 @@ def convert_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
             "statistics": statistics,
             "interior": interior,
             "mrc_header": base64.b64encode(volume.header.to_bytes()).decode("ascii"),
+            "mrc_byte_order": volume.header.byte_order,
             "source": source,
         }
     return {
@@ -86,11 +87,11 @@ def _copy(volume: MrcVolume, interior: Box, writer: OmeZarrWriter) -> tuple[dict
     checksum = zlib.crc32(volume.header.to_bytes())
     for start, stop in writer.layers:
         slab = volume.slab(start, stop)
-        checksum = zlib.crc32(slab.view(np.uint8), checksum)
+        checksum = zlib.crc32(slab.view(np.uint8).data, checksum)
         if bad := accumulator.add(start, slab):
             z, y, x = bad
             raise InputError(
-                f"{volume.path}: the voxel (z, y, x) = {bad} has the value {slab[z - start, y, x]}; expected finite "
+                f"{volume.path}: the voxel (z, y, x) = {bad} has the value {slab[z - start, y, x]:g}; expected finite "
                 f"numbers up to {LARGEST_VALUE:g}: reconstruct or export the tomogram again"
             )
         writer.write(start, slab)

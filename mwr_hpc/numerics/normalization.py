@@ -5,9 +5,9 @@ does) with density positive; its inverse gives a corrected tomogram the grey val
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,17 +23,6 @@ SAMPLE_SIZE = 2**20
 
 LARGEST_VALUE = 1e15
 """Grey values beyond this are damage: their squares would not fit float32."""
-
-
-class VolumeLike(Protocol):
-    """Anything of shape (z, y, x) that gives NumPy arrays when sliced: an array, a memory map, a Zarr array."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Sizes of the axes."""
-
-    def __getitem__(self, key: Any, /) -> Any:
-        """Part of the volume."""
 
 
 @dataclass(frozen=True)
@@ -181,39 +170,41 @@ class StatisticsAccumulator:
         )
 
 
-def constant_borders(volume: VolumeLike) -> Box | None:
+def constant_borders(shape: tuple[int, int, int], section: Callable[[int], Array]) -> Box | None:
     """Find the part of a volume inside its constant borders: planes of one value that a program padded or masked.
 
-    Only one section is read when there are no borders at the sides and none above and below.
+    Where there are none, the first, the last and the middle section are all that is read.
 
     Parameters
     ----------
-    volume
-        Shape (z, y, x).
+    shape
+        (z, y, x) of the volume.
+    section
+        Gives the section (y, x) at an index z.
 
     Returns
     -------
     Box or None
         ((z0, z1), (y0, y1), (x0, x1)), half open; None when every voxel has the same value.
     """
-    depth, height, width = volume.shape
+    depth, height, width = shape
     # The faces at index 0 share one corner and those at the end another, so each value is known beforehand.
-    first, last = volume[0, 0, 0], volume[-1, -1, -1]
-    above = _leading(np.all(volume[z] == first) for z in range(depth))
+    first, last = section(0)[0, 0], section(depth - 1)[-1, -1]
+    above = _leading(np.all(section(z) == first) for z in range(depth))
     if above == depth:
         return None
-    below = _leading(np.all(volume[z] == last) for z in reversed(range(depth)))
+    below = _leading(np.all(section(z) == last) for z in reversed(range(depth)))
     sides = np.array([height, height, width, width])
     for z in (depth // 2, *range(depth)):
-        section = np.asarray(volume[z])
-        other_than_first, other_than_last = section != first, section != last
-        of_section = [
+        voxels = section(z)
+        other_than_first, other_than_last = voxels != first, voxels != last
+        of_this = [
             _leading(~other_than_first.any(axis=1)),
             _leading(~other_than_last.any(axis=1)[::-1]),
             _leading(~other_than_first.any(axis=0)),
             _leading(~other_than_last.any(axis=0)[::-1]),
         ]
-        sides = np.minimum(sides, of_section)
+        sides = np.minimum(sides, of_this)
         if not sides.any():
             break
     top, bottom, left, right = (int(side) for side in sides)
@@ -224,7 +215,7 @@ def constant_borders(volume: VolumeLike) -> Box | None:
     return box
 
 
-def _leading(flags: Iterator[Any] | Array) -> int:
+def _leading(flags: Iterable[Any]) -> int:
     """Count the true values before the first false one."""
     count = 0
     for flag in flags:
