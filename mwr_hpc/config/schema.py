@@ -116,6 +116,7 @@ class PredictSettings(Settings):
         None,
         "GPUs to use, as indices into the visible ones: 0,1,2,3.",
         group=RESOURCES,
+        unit="indices",
         automatic="all visible",
         aliases=("gpu_id",),
     )
@@ -155,7 +156,7 @@ class EvaluateSettings(Settings):
     truth: FilePath | None = option(None, "Known truth of the same shape.", group=INPUT, must_exist="file or folder")
     before: FilePath | None = option(None, "The tomogram before correction.", group=INPUT, must_exist="file or folder")
     tilt_range: TiltRange | None = option(
-        None, "Lowest and highest tilt; required.", group=INPUT, unit="degrees", values=2
+        None, "Lowest and highest tilt (required).", group=INPUT, unit="degrees", values=2
     )
     flip_tilt: bool = option(False, "The tilt angles have the other sign (some packages).", group=INPUT)
 
@@ -199,7 +200,7 @@ class SimulateSettings(Settings):
     )
     tilt_step: float = option(3.0, "Between tilts.", group=MICROSCOPE, unit="degrees", gt=0)
     snr: float | None = option(
-        0.1, "Variance of the projections over that of their noise; None: no noise.", group=MICROSCOPE, gt=0
+        1.0, "Variance of the projections over that of their noise; None: no noise.", group=MICROSCOPE, gt=0
     )
     defocus: float | None = option(
         None,

@@ -156,6 +156,7 @@ class TrainSettings(Settings):
         None,
         "GPUs to use, as indices into the visible ones: 0,1,2,3.",
         group=RESOURCES,
+        unit="indices",
         automatic="all visible",
         aliases=("gpu_id",),
         may_change=True,

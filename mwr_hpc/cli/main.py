@@ -1,0 +1,73 @@
+"""The program `mwr-hpc` (and `mwr_cli.py`, for scripts written for MWR): its commands and its exit codes."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from mwr_hpc import __version__
+from mwr_hpc.cli import config, convert, demo, evaluate, predict, simulate, train
+from mwr_hpc.cli.options import reflowed
+from mwr_hpc.errors import MwrError, StopRequested
+
+HELP = """Fill in the missing wedge of cryo-electron tomograms.
+
+Train a network on the tomograms themselves, then correct them with it:
+
+\b
+  mwr-hpc train --input_dir tomograms --tilt_range -60 60
+  mwr-hpc predict mwr_run/results/model_iter30.h5 tomograms/*.mrc
+
+Try it without data: mwr-hpc demo. Options may be written with dashes or underscores.
+"""
+
+app = typer.Typer(
+    help=reflowed(HELP),
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,  # a traceback is a bug's, and wanted in full
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for group in (train, predict, convert, simulate, evaluate, demo, config):
+    group.add_to(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mwr-hpc {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take the options that come before a command."""
+
+
+def main(words: Sequence[str] | None = None) -> NoReturn:
+    """Run the program and exit.
+
+    Parameters
+    ----------
+    words
+        The command line; None: the process's own.
+    """
+    try:
+        app(args=words, prog_name=Path(sys.argv[0]).name if sys.argv[0].endswith("mwr_cli.py") else "mwr-hpc")
+    except StopRequested as stop:
+        typer.echo(f"Stopped in good order: {stop}\nGive the same command again to go on.", err=True)
+        sys.exit(stop.exit_code)
+    except MwrError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""What the commands share: settings from words, work with progress and signals, the report at the end."""
+
+import os
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import typer
+
+from mwr_hpc.cli.progress import observing
+from mwr_hpc.cli.words import Given
+from mwr_hpc.cluster.signals import stop_on_signals
+from mwr_hpc.config.fields import Settings, option_info
+from mwr_hpc.config.loading import Resolved, resolve
+from mwr_hpc.errors import ConfigError
+from mwr_hpc.events import Emit, ShouldStop
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+Result = TypeVar("Result")
+
+
+def settings_from(model: type[AnySettings], given: Given) -> AnySettings:
+    """Put the settings together from all sources and see that the files they name exist.
+
+    Raises
+    ------
+    ConfigError
+        Some value or file cannot work.
+    """
+    resolved = resolve(model, given.values, config=given.config, site=given.site, environment=os.environ)
+    check_paths(resolved)
+    return resolved.settings
+
+
+def check_paths(resolved: Resolved[AnySettings]) -> None:
+    """Raise ConfigError, naming it and the option it came with, for the first path that is not there."""
+    for name, field in type(resolved.settings).model_fields.items():
+        kind = option_info(field).must_exist
+        value = getattr(resolved.settings, name)
+        for path in value if isinstance(value, tuple) else (value,):
+            if not kind or path is None:
+                continue
+            if not path.exists():
+                raise ConfigError(f"--{name} {path} ({resolved.origins[name]}): does not exist; expected a {kind}")
+            if (kind == "file" and path.is_dir()) or (kind == "folder" and not path.is_dir()):
+                found = "folder" if path.is_dir() else "file"
+                raise ConfigError(f"--{name} {path} ({resolved.origins[name]}): is a {found}; expected a {kind}")
+
+
+def watched(work: Callable[[AnySettings, Emit, ShouldStop], Result], settings: AnySettings) -> Result:
+    """Do `work` with its progress shown; Ctrl-C, SIGTERM and SIGUSR1 ask it to stop in good order."""
+    with observing() as emit, stop_on_signals() as should_stop:
+        return work(settings, emit, should_stop)
+
+
+def report(failed: Mapping[str, str], results: Sequence[Path], then: Sequence[str]) -> None:
+    """Print where the results are, what failed and why, and the command that usually comes next."""
+    if results:
+        folders = sorted({path.parent for path in results})
+        names = results[0].name if len(results) == 1 else f"{len(results)} results, the last {results[-1].name},"
+        typer.echo(f"Done: {names} in {', '.join(map(str, folders))}")
+    if failed:
+        typer.echo(f"Failed and left out: {len(failed)}", err=True)
+        for identifier, reason in failed.items():
+            typer.echo(f"  {identifier}: {reason}", err=True)
+    if then:
+        typer.echo(f"Next:\n  {shlex.join(then)}")

@@ -1,0 +1,171 @@
+"""Turns the words that a user typed after a command into values by option.
+
+MWR's command lines are understood as they stand: dashes or underscores, flags with or without True or False, two words
+for a tilt range.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic.fields import FieldInfo
+
+from mwr_hpc.config.fields import Settings, is_flag, is_list, normalised, option_info, takes_none
+from mwr_hpc.config.loading import unknown_option
+from mwr_hpc.config.values import split_words
+from mwr_hpc.errors import ConfigError
+
+TRUTH_WORDS = ("true", "false", "yes", "no", "on", "off", "1", "0")
+
+
+@dataclass(frozen=True)
+class Given:
+    """What stood on the command line: values by option, and the options that every command has."""
+
+    values: dict[str, object] = field(default_factory=dict)
+    config: Path | None = None
+    site: Path | None = None
+    json: bool = False
+
+
+class WordReader:
+    """Reads the words after a command.
+
+    Parameters
+    ----------
+    settings
+        What the command's options are made from.
+    words
+        As the shell gave them.
+    has_json
+        Whether the command can print JSON.
+    """
+
+    def __init__(self, settings: type[Settings], words: list[str], has_json: bool) -> None:
+        self._settings = settings
+        self._fields = settings.model_fields
+        self._general = ("config", "site", "json") if has_json else ("config", "site")
+        self._spellings = settings.spellings() | {name: name for name in self._general}
+        self._words = deque(words)
+        self._values: dict[str, object] = {}
+        self._bare: list[str] = []
+
+    def read(self) -> Given:
+        """Return the values by option.
+
+        Raises
+        ------
+        ConfigError
+            An unknown option, an option without its value, or a bare word that the command has no use for.
+        """
+        while self._words:
+            word = self._words.popleft()
+            if word == "--":
+                self._bare += self._words
+                break
+            if word.startswith("-") and not _is_number(word):
+                self._read_option(word)
+            else:
+                self._bare.append(word)
+        for word in self._bare:
+            self._place(word)
+        general = {name: self._values.pop(name) for name in self._general if name in self._values}
+        for name in ("config", "site"):
+            if name in general:
+                general[name] = Path(str(general[name])).expanduser()
+        return Given(self._values, **general)  # type: ignore[arg-type]  # two paths and a flag, by name
+
+    def _read_option(self, word: str) -> None:
+        spelling, equals, attached = word.partition("=")
+        name = self._spellings.get(normalised(spelling))
+        if name is None and self._is_negated_flag(spelling) and not equals:
+            self._values[self._spellings[normalised(spelling).removeprefix("no_")]] = False
+        elif name is None or not word.startswith("--"):
+            where = f"'mwr-hpc {self._settings.command} --help'"
+            spellings = {f"--{known}": known for known in self._spellings}
+            raise unknown_option(spelling, spellings, "command line", where)
+        elif name == "json":
+            self._values[name] = True
+        elif name in self._general:
+            self._values[name] = attached if equals else self._next_word(spelling)
+        else:
+            self._read_value(name, spelling, attached if equals else None)
+
+    def _read_value(self, name: str, spelling: str, attached: str | None) -> None:
+        option = self._fields[name]
+        info = option_info(option)
+        if is_flag(option) and attached is None:
+            self._values[name] = self._words.popleft() if self._truth_follows(option) else True
+        elif info.values > 1:
+            self._values[name] = attached if attached is not None else self._next_numbers(spelling, info.values)
+        elif is_list(option) and not info.positional:
+            self._values[name] = [attached] if attached is not None else self._words_until_option(spelling)
+        else:
+            value = attached if attached is not None else self._next_word(spelling)
+            if info.positional and not _suits(option, value):
+                self._bare.append(value)
+            else:
+                self._set_positional(name, value)
+
+    def _is_negated_flag(self, spelling: str) -> bool:
+        name = self._spellings.get(normalised(spelling).removeprefix("no_"))
+        return normalised(spelling).startswith("no_") and name in self._fields and is_flag(self._fields[name])
+
+    def _truth_follows(self, option: FieldInfo) -> bool:
+        words = (*TRUTH_WORDS, "none", "auto") if takes_none(option) else TRUTH_WORDS
+        return bool(self._words) and self._words[0].lower() in words
+
+    def _next_word(self, spelling: str) -> str:
+        if not self._words or self._words[0].startswith("--"):
+            raise ConfigError(f"command line: {spelling} stands without its value; add it, or leave the option out")
+        return self._words.popleft()
+
+    def _next_numbers(self, spelling: str, count: int) -> str:
+        text = self._next_word(spelling)
+        while self._words and len(_split(text)) < count and all(map(_is_number, _split(self._words[0]))):
+            text += " " + self._words.popleft()
+        return text
+
+    def _words_until_option(self, spelling: str) -> list[str]:
+        words = [self._next_word(spelling)]
+        while self._words and not self._words[0].startswith("--"):
+            words.append(self._words.popleft())
+        return words
+
+    def _place(self, word: str) -> None:
+        """Give a bare word to the option that takes its kind: models, lists, or whatever else the command works on."""
+        positional = [(name, option) for name, option in self._fields.items() if option_info(option).positional]
+        chosen = next(
+            (name for name, option in positional if option_info(option).suffixes and _suits(option, word)), None
+        )
+        chosen = chosen or next((name for name, option in positional if not option_info(option).suffixes), None)
+        if chosen is None or (chosen in self._values and not is_list(self._fields[chosen])):
+            raise ConfigError(
+                f"command line: '{word}' belongs to no option; "
+                f"options begin with two dashes, see 'mwr-hpc {self._settings.command} --help'"
+            )
+        self._set_positional(chosen, word)
+
+    def _set_positional(self, name: str, value: str) -> None:
+        if is_list(self._fields[name]):
+            self._values[name] = [*self._values.get(name, []), value]  # type: ignore[misc]  # lists stay lists
+        else:
+            self._values[name] = value
+
+
+def _suits(option: FieldInfo, value: str) -> bool:
+    suffixes = option_info(option).suffixes
+    return not suffixes or Path(value).suffix.lower() in suffixes or value.lower() == "none"
+
+
+def _split(text: str) -> list[str]:
+    words = split_words(text)
+    return words if isinstance(words, list) else []
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

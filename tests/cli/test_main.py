@@ -1,0 +1,179 @@
+"""Tests of the program: help, exit codes, messages, and what is not imported before it is needed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mwr_hpc import __version__
+from mwr_hpc.cli import convert, running
+from mwr_hpc.cli.main import main
+from mwr_hpc.config.loading import PREFIX
+from mwr_hpc.config.schema import COMMANDS
+from mwr_hpc.errors import InputError, StopRequested
+
+COMMAND_LINES = {command: [command] for command in COMMANDS} | {"simulate": ["simulate", "tomogram"]}
+
+
+@pytest.fixture(autouse=True)
+def _surroundings(monkeypatch, tmp_path):
+    """Work in an empty folder, without options from the environment, on a wide screen."""
+    import os
+
+    for variable in list(os.environ):
+        if variable.startswith(PREFIX):
+            monkeypatch.delenv(variable)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERMINAL_WIDTH", "200")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def run(capsys):
+    def run(*words):
+        with pytest.raises(SystemExit) as ended:
+            main(list(words))
+        printed = capsys.readouterr()
+        return ended.value.code, printed.out, printed.err
+
+    return run
+
+
+@pytest.mark.parametrize("words", ["--help", "--version", "train --help", "config show train --input_dir t"])
+def test_what_needs_no_computing_imports_nothing_heavy(words):
+    program = (
+        "import sys\nfrom mwr_hpc.cli.main import main\n"
+        f"try:\n    main({words.split()!r})\nexcept SystemExit as ended:\n    assert ended.code == 0\n"
+        "print([name for name in ('tensorflow', 'keras', 'dask', 'distributed', 'zarr') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_version(run):
+    assert run("--version") == (0, f"mwr-hpc {__version__}\n", "")
+
+
+def test_help_lists_the_commands(run):
+    code, out, _ = run("--help")
+    assert code == 0
+    for command in [*COMMANDS, "config"]:
+        assert f"│ {command} " in out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches_every_option(run, command):
+    code, out, _ = run(*COMMAND_LINES[command], "--help")
+    assert code == 0
+    assert f"  mwr-hpc {' '.join(COMMAND_LINES[command])}" in out
+    for name, field in COMMANDS[command].model_fields.items():
+        assert f"--{name} " in out or name.upper().removesuffix("S") in out
+        assert field.description.split(";")[0].split(",")[0] in out
+
+
+def test_help_groups_options_with_defaults_and_units(run):
+    _, out, _ = run("train", "-h")
+    for group in ("Input", "Method", "Network", "Training", "Noise", "Resources"):
+        assert f"╭─ {group} ─" in out
+    assert "[default: 64 voxels]" in out
+    assert "[default: -60 60 degrees]" in out
+    assert "[default: 1.5 x cube_size]" in out
+    assert "Also --step_per_epoch." in out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_examples_in_the_help_can_be_read(run, command):
+    _, out, _ = run(*COMMAND_LINES[command], "--help")
+    start = f"mwr-hpc {' '.join(COMMAND_LINES[command])} "
+    examples = [line.strip() for line in out.splitlines() if line.strip().startswith(start)]
+    assert examples
+    for example in examples:
+        assert run("config", "show", command, *example.removeprefix(start).split())[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("train", "found no input"),
+        ("train --input_dir nowhere", "--input_dir {here}/nowhere (command line): does not exist; expected a folder"),
+        ("train --input_dir file", "is a file; expected a folder"),
+        ("train --input_dir . --mask_dir nowhere", "--mask_dir"),
+        ("train --input_dir . --pretrained_model .", "is a folder; expected a file"),
+        ("train --input_dir . --cube_size 60", "use 56 or 64"),
+        ("train --input_dir . --tilt_range 60 -60", "--tilt_range 60 -60 (command line)"),
+        ("train --input_dir . --nucbe 300", "did you mean '--ncube'"),
+        ("train --input_dir . --config nowhere.yaml", "nowhere.yaml"),
+        ("predict", "found no model"),
+        ("predict a.h5 file", "--models {here}/a.h5 (command line): does not exist; expected a file"),
+        ("evaluate file", "--tilt_range -60 60"),
+        ("convert", "found no input"),
+        ("simulate tomogram --shape 20 30", "--shape"),
+        ("simulate tomogram --snr 0", "more than 0"),
+        ("trian", "No such command 'trian'"),
+    ],
+)
+def test_mistakes_end_with_2_and_one_message(run, tmp_path, line, says):
+    Path("file").touch()
+    code, out, err = run(*line.split())
+    assert (code, out) == (2, "")
+    assert says.format(here=tmp_path) in err
+    assert "Traceback" not in err
+    assert sorted(Path().iterdir()) == [Path("file")]  # nothing half-written
+
+
+def test_a_bug_is_not_dressed_up(monkeypatch):
+    def fail(given):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(convert, "settings_from", lambda model, given: fail(given))
+    with pytest.raises(ZeroDivisionError):
+        main(["convert", "a.mrc"])
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (InputError("a.mrc is cut off"), 2, "Error: a.mrc is cut off"),
+        (StopRequested("in train"), 85, "same command again"),
+    ],
+)
+def test_deliberate_errors_have_their_exit_codes(run, monkeypatch, error, code, says):
+    def fail(model, given):
+        raise error
+
+    monkeypatch.setattr(convert, "settings_from", fail)
+    ended, _, err = run("convert", "a.mrc")
+    assert ended == code
+    assert says in err
+
+
+def test_config_show_gives_origins(run, monkeypatch):
+    Path("c.yaml").write_text("cube_size: 48\n")
+    monkeypatch.setenv("MWR_HPC_EPOCHS", "3")
+    code, out, _ = run("config", "show", "--config", "c.yaml", "--flip-tilt")
+    assert code == 0
+    lines = out.splitlines()
+    assert "cube_size: 48  # config file c.yaml" in lines
+    assert "crop_size: 72  # default (1.5 x cube_size)" in lines
+    assert "epochs: 3  # environment variable MWR_HPC_EPOCHS" in lines
+    assert "flip_tilt: True  # command line" in lines
+    assert "input_dir: None  # default" in lines
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_config_show_as_json(run, command):
+    code, out, _ = run("config", "show", command, "--json")
+    shown = json.loads(out)
+    assert code == 0
+    assert list(shown) == list(COMMANDS[command].model_fields)
+    assert all(set(entry) == {"value", "origin"} for entry in shown.values())
+
+
+def test_report_names_results_failures_and_the_next_command(capsys):
+    running.report({"b": "is constant"}, [Path("/r/m1.h5"), Path("/r/m2.h5")], ["mwr-hpc", "predict", "/a b/m2.h5"])
+    printed = capsys.readouterr()
+    assert "2 results, the last m2.h5, in /r" in printed.out
+    assert "mwr-hpc predict '/a b/m2.h5'" in printed.out
+    assert "b: is constant" in printed.err

@@ -1,0 +1,106 @@
+"""Tests of progress: what the events add up to, and what is told when."""
+
+import io
+
+import pytest
+
+from mwr_hpc.cli.progress import BarObserver, LineObserver, Progress, duration
+from mwr_hpc.events import (
+    EpochFinished,
+    IterationStarted,
+    Notice,
+    StageFinished,
+    StageStarted,
+    TrainingStep,
+    UnitFailed,
+    UnitFinished,
+    UnitProgress,
+)
+
+
+class Clock:
+    def __init__(self):
+        self.seconds = 0.0
+
+    def __call__(self):
+        return self.seconds
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def test_a_stage_counts_what_is_done_failed_and_under_way(clock):
+    progress = Progress(clock)
+    progress.update(StageStarted("convert", 8, 2))
+    assert progress.stage_share == 0.25
+    progress.update(UnitFinished("convert", "a", 1.0))
+    progress.update(UnitProgress("convert", "b", 1, 2))
+    assert progress.stage_share == pytest.approx(3.5 / 8)
+    clock.seconds = 7.0
+    told = progress.update(UnitFailed("convert", "b", "is constant"))
+    assert told == "convert: b is left out: is constant"
+    assert progress.stage_share == 0.5
+    assert progress.line() == "convert 3 of 8, 1 failed (50%), about 14 s left"
+
+
+def test_training_moves_the_whole_on(clock):
+    progress = Progress(clock)
+    progress.update(IterationStarted(2, 4))
+    progress.update(StageStarted("train", 1))
+    progress.update(TrainingStep(epoch=3, epochs=4, step=5, steps=10, loss=0.25))
+    assert progress.stage_share == pytest.approx(2.5 / 4)
+    assert progress.overall == pytest.approx((1 + 2.5 / 4) / 4)
+    progress.update(EpochFinished(2, 4, 4, 0.125, 0.5, 10.0, 0.0, 1.0, 0.0))
+    assert "iteration 2 of 4, train, epoch 3 of 4" in progress.line()
+    assert "loss 0.125 (held out 0.5)" in progress.line()
+
+
+def test_time_left_is_by_the_pace_since_this_start(clock):
+    progress = Progress(clock)
+    progress.update(IterationStarted(6, 10))  # half was done before, at no cost now
+    assert progress.seconds_left() is None
+    clock.seconds = 100.0
+    progress.update(IterationStarted(7, 10))
+    assert progress.seconds_left() == pytest.approx(400.0)
+    assert "about 6 min 40 s left" in progress.line()
+
+
+def test_what_is_told_at_once(clock):
+    progress = Progress(clock)
+    assert progress.update(Notice("going on")) == "going on"
+    assert progress.update(Notice("thin", warning=True)) == "Warning: thin"
+    assert progress.update(StageFinished("convert", 2, 1, 0, 61.0)) == "convert: 2 done, 1 done before in 1 min 1 s"
+    assert progress.update(StageFinished("convert", 0, 3, 0, 0.0)) is None  # nothing happened
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.2, "0 s"), (59.6, "1 min 0 s"), (3725, "1 h 2 min")])
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_lines_come_by_themselves_and_end_with_the_work():
+    stream = io.StringIO()
+    with LineObserver(stream, interval=0.01) as observer:
+        observer(StageStarted("extract", 4, 1))
+        while "extract 1 of 4" not in stream.getvalue():
+            pass
+    written = stream.getvalue()
+    assert not observer._thread.is_alive()
+    assert written.splitlines()[0].endswith("extract 1 of 4 (25%)")
+
+
+def test_bars_take_every_event(capsys):
+    with BarObserver() as observer:
+        for event in (
+            IterationStarted(1, 2),
+            StageStarted("train", 1),
+            TrainingStep(1, 1, 1, 2, 0.5),
+            Notice("careful [bold]"),
+            StageFinished("train", 1, 0, 0, 3.0),
+        ):
+            observer(event)
+    shown = capsys.readouterr().err
+    assert "careful [bold]" in shown
+    assert "loss 0.5" in shown
