@@ -4,14 +4,14 @@ Only headers are read. A tomogram that cannot be used is returned as a problem, 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.mrc_header import read_header, require_volume
 from mwr_hpc.io.star import TomogramRow, read_tomogram_list, write_tomogram_list
 from mwr_hpc.io.volume import MRC_SUFFIXES
-from mwr_hpc.numerics.wedge import check_tilt_range
+from mwr_hpc.numerics.wedge import check_tilt_range, effective_tilt_range
 
 TiltRange = tuple[float, float]
 
@@ -31,7 +31,7 @@ class TomogramEntry:
     voxel_size
         (z, y, x) in angstrom; 0 where neither file nor list says.
     tilt_range
-        (min, max) in degrees.
+        (min, max) in degrees; None where neither list nor command gives one.
     mask, even, odd
         Further volumes on the same grid, where there are any.
     group
@@ -42,7 +42,7 @@ class TomogramEntry:
     path: Path
     shape: tuple[int, int, int]
     voxel_size: tuple[float, float, float]
-    tilt_range: TiltRange
+    tilt_range: TiltRange | None = None
     mask: Path | None = None
     even: Path | None = None
     odd: Path | None = None
@@ -94,8 +94,31 @@ def cohort_from_folder(
     return _cohort(input_dir, rows, tilt_range, mask_dir, allow_missing_masks)
 
 
+def cohort_from_files(paths: Sequence[Path], tilt_range: TiltRange | None) -> Cohort:
+    """Take the files that are named, without masks.
+
+    Parameters
+    ----------
+    paths
+        MRC files.
+    tilt_range
+        (min, max) in degrees, of all tomograms; None when it is not known or does not matter.
+
+    Raises
+    ------
+    InputError
+        No file can be used, or two have the same id.
+    """
+    rows = [TomogramRow(path.absolute()) for path in paths]
+    return _cohort("the inputs", rows, tilt_range, None, False)
+
+
 def cohort_from_list(
-    star: Path, tilt_range: TiltRange, mask_dir: Path | None = None, allow_missing_masks: bool = False
+    star: Path,
+    tilt_range: TiltRange | None,
+    mask_dir: Path | None = None,
+    allow_missing_masks: bool = False,
+    flip_tilt: bool = False,
 ) -> Cohort:
     """Take the tomograms of a STAR list; see `mwr_hpc.io.star` for its columns.
 
@@ -107,6 +130,8 @@ def cohort_from_list(
         (min, max) in degrees, of tomograms for which the list gives none.
     mask_dir, allow_missing_masks
         As for a folder; for tomograms for which the list gives no mask.
+    flip_tilt
+        Whether the tilt ranges in the list have the other sign of tilt; `tilt_range` has this program's already.
 
     Raises
     ------
@@ -114,7 +139,11 @@ def cohort_from_list(
         The list cannot be read or names no usable tomogram, two tomograms have the same id, a tilt range is impossible,
         or a mask is missing.
     """
-    return _cohort(star, read_tomogram_list(star), tilt_range, mask_dir, allow_missing_masks)
+    rows = [
+        replace(row, tilt_range=effective_tilt_range(row.tilt_range, flip_tilt)) if row.tilt_range else row
+        for row in read_tomogram_list(star)
+    ]
+    return _cohort(star, rows, tilt_range, mask_dir, allow_missing_masks)
 
 
 def write_cohort(star: Path, entries: Sequence[TomogramEntry]) -> None:
@@ -138,7 +167,11 @@ def write_cohort(star: Path, entries: Sequence[TomogramEntry]) -> None:
 
 
 def _cohort(
-    source: Path, rows: Iterable[TomogramRow], tilt_range: TiltRange, mask_dir: Path | None, allow_missing_masks: bool
+    source: Path | str,
+    rows: Iterable[TomogramRow],
+    tilt_range: TiltRange | None,
+    mask_dir: Path | None,
+    allow_missing_masks: bool,
 ) -> Cohort:
     named = _by_id(source, rows)
     masks = {identifier: row.mask or _find_mask(identifier, row.path, mask_dir) for identifier, row in named.items()}
@@ -158,11 +191,11 @@ def _cohort(
         except InputError as error:
             problems[identifier] = str(error)
     if not entries:
-        raise InputError(f"{source}: none of its tomograms can be used:\n" + "\n".join(problems.values()))
+        raise InputError(f"{source}: no tomogram can be used:\n" + "\n".join(problems.values()))
     return Cohort(entries, problems)
 
 
-def _by_id(source: Path, rows: Iterable[TomogramRow]) -> dict[str, TomogramRow]:
+def _by_id(source: Path | str, rows: Iterable[TomogramRow]) -> dict[str, TomogramRow]:
     named: dict[str, TomogramRow] = {}
     for row in rows:
         identifier = row.name or row.path.stem
@@ -190,14 +223,16 @@ def _find_mask(identifier: str, tomogram: Path, mask_dir: Path | None) -> Path |
     return found[0] if found else None
 
 
-def _tilt_range(source: Path, identifier: str, tilt_range: TiltRange) -> TiltRange:
+def _tilt_range(source: Path | str, identifier: str, tilt_range: TiltRange | None) -> TiltRange | None:
+    if tilt_range is None:
+        return None
     try:
         return check_tilt_range(*tilt_range)
     except ValueError as error:
         raise InputError(f"{source}: {identifier}: {error}") from error
 
 
-def _entry(identifier: str, row: TomogramRow, tilt_range: TiltRange, mask: Path | None) -> TomogramEntry:
+def _entry(identifier: str, row: TomogramRow, tilt_range: TiltRange | None, mask: Path | None) -> TomogramEntry:
     """Read the headers of a tomogram and of what belongs to it; raise InputError where they do not fit."""
     header = read_header(row.path)
     require_volume(row.path, header)

@@ -7,7 +7,7 @@ import pytest
 
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.mrc import MrcWriter
-from mwr_hpc.missing_wedge.cohort import cohort_from_folder, cohort_from_list, write_cohort
+from mwr_hpc.missing_wedge.cohort import cohort_from_files, cohort_from_folder, cohort_from_list, write_cohort
 
 TILTS = (-60.0, 60.0)
 
@@ -57,7 +57,7 @@ def test_a_bad_file_is_a_problem_of_its_own(tmp_path: Path) -> None:
 
 def test_without_any_usable_tomogram_the_reasons_are_told(tmp_path: Path) -> None:
     (tmp_path / "bad.mrc").write_bytes(b"x")
-    with pytest.raises(InputError, match=r"none of its tomograms(.|\n)*bad\.mrc: not an MRC"):
+    with pytest.raises(InputError, match=r"no tomogram can be used(.|\n)*bad\.mrc: not an MRC"):
         cohort_from_folder(tmp_path, TILTS)
 
 
@@ -133,6 +133,21 @@ def test_a_written_cohort_is_read_again(tmp_path: Path) -> None:
     cohort = cohort_from_folder(tmp_path, (-67.0, 57.0))
     write_cohort(tmp_path / "tomograms.star", cohort.entries)
     assert cohort_from_list(tmp_path / "tomograms.star", TILTS) == cohort
+
+
+def test_flipping_reaches_the_ranges_of_a_list(tmp_path: Path) -> None:
+    mrc(tmp_path / "a.mrc")
+    path = star(tmp_path / "l.star", "rlnMicrographName mwrTiltMin mwrTiltMax", "a.mrc -67 57")
+    (entry,) = cohort_from_list(path, TILTS, flip_tilt=True).entries
+    assert entry.tilt_range == (-57.0, 67.0)
+
+
+def test_named_files_need_no_tilt_range(tmp_path: Path) -> None:
+    paths = [mrc(tmp_path / "b.mrc"), mrc(tmp_path / "other" / "a.rec")]
+    cohort = cohort_from_files(paths, None)
+    assert [(entry.id, entry.tilt_range) for entry in cohort.entries] == [("a", None), ("b", None)]
+    with pytest.raises(InputError, match=r"id b: .*b\.mrc and .*b\.rec"):
+        cohort_from_files([paths[0], tmp_path / "b.rec"], None)
 
 
 def test_a_missing_file_of_a_list_is_a_problem(tmp_path: Path) -> None:
