@@ -94,8 +94,8 @@ class Progress:
         return self.stage_share
 
     def seconds_left(self) -> float | None:
-        """Time left at the pace so far; None as long as there is no pace."""
-        if self.started is None:
+        """Time left at the pace so far; None as long as there is no pace, and at the end."""
+        if self.started is None or self.overall >= 1:
             return None
         since, share = self.started
         gained = self.overall - share

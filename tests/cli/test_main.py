@@ -1,9 +1,12 @@
 """Tests of the program: help, exit codes, messages, and what is not imported before it is needed."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +16,7 @@ from mwr_hpc.cli.main import main
 from mwr_hpc.config.loading import PREFIX
 from mwr_hpc.config.schema import COMMANDS
 from mwr_hpc.errors import InputError, StopRequested
+from mwr_hpc.events import UnitFailed
 
 COMMAND_LINES = {command: [command] for command in COMMANDS} | {"simulate": ["simulate", "tomogram"]}
 
@@ -20,8 +24,6 @@ COMMAND_LINES = {command: [command] for command in COMMANDS} | {"simulate": ["si
 @pytest.fixture(autouse=True)
 def _surroundings(monkeypatch, tmp_path):
     """Work in an empty folder, without options from the environment, on a wide screen."""
-    import os
-
     for variable in list(os.environ):
         if variable.startswith(PREFIX):
             monkeypatch.delenv(variable)
@@ -177,3 +179,68 @@ def test_report_names_results_failures_and_the_next_command(capsys):
     assert "2 results, the last m2.h5, in /r" in printed.out
     assert "mwr-hpc predict '/a b/m2.h5'" in printed.out
     assert "b: is constant" in printed.err
+
+
+def coordinator(monkeypatch, train):
+    """Put a coordinator in place of the real one, which would need TensorFlow."""
+    monkeypatch.setitem(sys.modules, "mwr_hpc.pipeline.coordinator", SimpleNamespace(train=train))
+
+
+def test_train_reports_what_failed_and_what_to_do_next(run, monkeypatch):
+    def train(settings, emit, should_stop):
+        assert settings.cube_size == 32
+        emit(UnitFailed("convert", "bad", "is constant"))
+        model = settings.result_dir / "model_iter02.h5"
+        return SimpleNamespace(failed={"bad": "is constant"}, results=[model], exit_code=1)
+
+    coordinator(monkeypatch, train)
+    code, out, err = run("train", "--input_dir", ".", "--cube-size", "32", "--run_dir", "r")
+    assert code == 1
+    assert "convert: bad is left out: is constant" in err
+    run_dir = Path("r").absolute()
+    assert f"mwr-hpc predict {run_dir}/results/model_iter02.h5 --tomograms {run_dir}/tomograms.star" in out
+
+
+def test_sigterm_stops_in_good_order(run, monkeypatch):
+    def train(settings, emit, should_stop):
+        assert not should_stop()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert should_stop()
+        raise StopRequested("2 of 3 units are done and kept")
+
+    before = signal.getsignal(signal.SIGTERM)
+    coordinator(monkeypatch, train)
+    code, _, err = run("train", "--input_dir", ".")
+    assert code == 85
+    assert "2 of 3 units are done and kept" in err
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_the_program_goes_by_the_name_of_mwr_too(run, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/env/bin/mwr_cli.py"])
+    assert "Usage: mwr_cli.py train" in run("train", "--help")[1]
+
+
+def test_simulate_writes_what_it_reports(run):
+    code, out, err = run(
+        *[
+            "simulate",
+            "tomogram",
+            "--out",
+            "p",
+            "--shape",
+            "16",
+            "24",
+            "24",
+            "--particles",
+            "1",
+            "--membranes",
+            "0",
+            "--gold",
+            "0",
+        ]
+    )
+    assert (code, "Traceback" in err) == (0, False)
+    truth = Path("p/truth.mrc").absolute()
+    assert truth.exists()
+    assert f"--truth {truth} --tilt_range -60 60" in out

@@ -65,6 +65,9 @@ def test_time_left_is_by_the_pace_since_this_start(clock):
     progress.update(IterationStarted(7, 10))
     assert progress.seconds_left() == pytest.approx(400.0)
     assert "about 6 min 40 s left" in progress.line()
+    progress.update(IterationStarted(10, 10))
+    progress.update(TrainingStep(epoch=1, epochs=1, step=5, steps=5, loss=0.1))
+    assert progress.seconds_left() is None
 
 
 def test_what_is_told_at_once(clock):

@@ -21,9 +21,9 @@ def train(line):
 def test_command_lines_of_the_mwr_manual():
     settings = train(
         "--input_dir ./tomo --mask_dir ./masks/ --noise_dir None --pretrained_model model.h5 --iterations 50 "
-        "--ncube 300 --cube_size 64 --crop_size 96 --noise_level 0.07 --noise_start_iter 0 --noise_pause 5 --epoch 8 --batchsize 8 "
-        "--step_per_epoch 200 --preprocessing_ncpus 4 --gpuID 0,1,2,3 --continue_training True --continue_iter 20 "
-        "--tilt_range -67 57"
+        "--ncube 300 --cube_size 64 --crop_size 96 --noise_level 0.07 --noise_start_iter 0 --noise_pause 5 --epoch 8 "
+        "--batchsize 8 --step_per_epoch 200 --preprocessing_ncpus 4 --gpuID 0,1,2,3 --continue_training True "
+        "--continue_iter 20 --tilt_range -67 57"
     )
     assert (settings.input_dir, settings.noise_dir) == (Path("tomo").absolute(), None)
     assert (settings.epochs, settings.batch_size, settings.steps_per_epoch) == (8, 8, 200)
