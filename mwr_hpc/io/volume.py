@@ -7,7 +7,7 @@ from mwr_hpc.io.mrc import open_mrc
 from mwr_hpc.io.mrc_header import MrcHeader, Shape, Triple, require_volume
 
 MRC_SUFFIXES = (".mrc", ".rec", ".map")
-ZARR_SUFFIX = ".zarr"
+OME_ZARR_SUFFIX = ".ome.zarr"
 
 
 class Volume(Protocol):
@@ -38,6 +38,11 @@ class Volume(Protocol):
         """The header of the MRC file that the volume is or was made from."""
 
 
+def is_ome_zarr(path: Path) -> bool:
+    """Whether the name is that of an OME-Zarr directory."""
+    return path.name.endswith(OME_ZARR_SUFFIX)
+
+
 def open_volume(path: Path) -> Volume:
     """Open an MRC file or an OME-Zarr directory as a volume.
 
@@ -46,7 +51,7 @@ def open_volume(path: Path) -> Volume:
     InputError
         It cannot be read, or is an image.
     """
-    if path.suffix == ZARR_SUFFIX:
+    if is_ome_zarr(path):
         # Commands that only read MRC files start without loading Zarr.
         from mwr_hpc.io.ome_zarr import open_ome_zarr
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mwr_hpc.errors import InputError
-from mwr_hpc.io.mrc_header import read_header, require_volume
+from mwr_hpc.io.mrc_header import MrcHeader, read_header, require_volume
 from mwr_hpc.io.star import TomogramRow, read_tomogram_list, write_tomogram_list
-from mwr_hpc.io.volume import MRC_SUFFIXES
+from mwr_hpc.io.volume import MRC_SUFFIXES, OME_ZARR_SUFFIX, is_ome_zarr, open_volume
 from mwr_hpc.numerics.wedge import check_tilt_range, effective_tilt_range
 
 TiltRange = tuple[float, float]
@@ -25,7 +25,7 @@ class TomogramEntry:
     id
         The file name less its last extension, or the name that a list gives.
     path
-        The MRC file.
+        The MRC file, or OME-Zarr where only a prediction is asked for.
     shape
         Voxels along (z, y, x).
     voxel_size
@@ -80,11 +80,7 @@ def cohort_from_folder(
     """
     if not input_dir.is_dir():
         raise InputError(f"{input_dir}: there is no such folder; give the folder of the tomograms")
-    paths = sorted(
-        path
-        for path in input_dir.iterdir()
-        if path.suffix.lower() in MRC_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
+    paths = _mrc_files(input_dir)
     if mask_dir is not None and mask_dir.resolve() == input_dir.resolve():
         masks = {f"{path.stem}_mask" for path in paths}
         paths = [path for path in paths if path.stem not in masks]
@@ -94,13 +90,24 @@ def cohort_from_folder(
     return _cohort(input_dir, rows, tilt_range, mask_dir, allow_missing_masks)
 
 
+def tomogram_files(paths: Sequence[Path]) -> list[Path]:
+    """Replace folders among the paths by the tomograms in them (MRC files and OME-Zarr, not those in subfolders)."""
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir() and not is_ome_zarr(path):
+            files += sorted([*_mrc_files(path), *(inner for inner in path.iterdir() if is_ome_zarr(inner))])
+        else:
+            files.append(path)
+    return files
+
+
 def cohort_from_files(paths: Sequence[Path], tilt_range: TiltRange | None) -> Cohort:
     """Take the files that are named, without masks.
 
     Parameters
     ----------
     paths
-        MRC files.
+        MRC files, or OME-Zarr.
     tilt_range
         (min, max) in degrees, of all tomograms; None when it is not known or does not matter.
 
@@ -195,10 +202,23 @@ def _cohort(
     return Cohort(entries, problems)
 
 
+def _identifier(path: Path) -> str:
+    """The exact file name less its extension, for OME-Zarr both of them."""
+    return path.name.removesuffix(OME_ZARR_SUFFIX) if is_ome_zarr(path) else path.stem
+
+
+def _mrc_files(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in MRC_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+
+
 def _by_id(source: Path | str, rows: Iterable[TomogramRow]) -> dict[str, TomogramRow]:
     named: dict[str, TomogramRow] = {}
     for row in rows:
-        identifier = row.name or row.path.stem
+        identifier = row.name or _identifier(row.path)
         # Ids become file names in the run directory.
         if "/" in identifier or identifier.startswith("."):
             raise InputError(
@@ -234,8 +254,9 @@ def _tilt_range(source: Path | str, identifier: str, tilt_range: TiltRange | Non
 
 def _entry(identifier: str, row: TomogramRow, tilt_range: TiltRange | None, mask: Path | None) -> TomogramEntry:
     """Read the headers of a tomogram and of what belongs to it; raise InputError where they do not fit."""
-    header = read_header(row.path)
-    require_volume(row.path, header)
+    header = open_volume(row.path) if is_ome_zarr(row.path) else read_header(row.path)
+    if isinstance(header, MrcHeader):
+        require_volume(row.path, header)
     for what, path in (("mask", mask), ("even half", row.even), ("odd half", row.odd)):
         if path is not None and (shape := read_header(path).shape) != header.shape:
             raise InputError(

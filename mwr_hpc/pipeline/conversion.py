@@ -5,7 +5,7 @@ from mwr_hpc.config.schema import ConvertSettings
 from mwr_hpc.errors import InputError
 from mwr_hpc.events import Emit, ShouldStop
 from mwr_hpc.io.atomic import remove_partials
-from mwr_hpc.missing_wedge.cohort import cohort_from_files
+from mwr_hpc.missing_wedge.cohort import cohort_from_files, tomogram_files
 from mwr_hpc.pipeline.lock import RunLock
 from mwr_hpc.pipeline.prediction import STATE_FOLDER
 from mwr_hpc.pipeline.receipts import ReceiptBook, fingerprint
@@ -37,7 +37,7 @@ def convert(settings: ConvertSettings, emit: Emit, should_stop: ShouldStop) -> O
     StopRequested
         After a stop in good order.
     """
-    cohort = cohort_from_files(settings.inputs, None)
+    cohort = cohort_from_files(tomogram_files(settings.inputs), None)
     state = settings.out / STATE_FOLDER
     units = [
         Unit(

@@ -6,23 +6,21 @@ ended, and there is no other state to restore.
 
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from mwr_hpc.cluster.pool import InlinePool, Pool, available_cores, local_pool
 from mwr_hpc.config.schema import TrainSettings
 from mwr_hpc.errors import InputError
-from mwr_hpc.events import Emit, IterationStarted, Notice, ShouldStop
+from mwr_hpc.events import Emit, IterationStarted, ShouldStop
 from mwr_hpc.io.atomic import remove_partials
 from mwr_hpc.missing_wedge.cohort import Cohort, TomogramEntry, write_cohort
-from mwr_hpc.missing_wedge.train import train_iteration_unit
+from mwr_hpc.numerics.wedge import effective_tilt_range
 from mwr_hpc.pipeline.event_log import recording
 from mwr_hpc.pipeline.lock import RunLock
 from mwr_hpc.pipeline.receipts import Receipt, ReceiptBook
 from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner
 from mwr_hpc.pipeline.starting import continue_from, freeze_settings, read_cohort
 from mwr_hpc.pipeline.training_units import TrainingUnits, newest_trained
-from mwr_hpc.pipeline.units import Claim, finished, run_unit
+from mwr_hpc.pipeline.units import Claim, Unit
 from mwr_hpc.run_directory import RunDirectory
 from mwr_hpc.training.communicator import SerialCommunicator
 
@@ -58,8 +56,8 @@ def train(settings: TrainSettings, emit: Emit, should_stop: ShouldStop) -> Outco
     """
     cohort = read_cohort(settings)
     run = RunDirectory(settings.run_dir, settings.result_dir)
-    frozen = freeze_settings(settings, run, emit)
     with RunLock(run.lock) as lock:
+        frozen = freeze_settings(settings, run, emit)
         remove_partials(run.root)
         if run.results.is_dir():
             remove_partials(run.results)
@@ -69,7 +67,7 @@ def train(settings: TrainSettings, emit: Emit, should_stop: ShouldStop) -> Outco
         log = recording(run.events, emit)
         quarantine = Quarantine(run.quarantine)
         runner = StageRunner(book, quarantine, Claim(run.lock, lock.token), run.logs, log, should_stop)
-        job = _Job(frozen, run, cohort, TrainingUnits(frozen, run, book), runner, log, should_stop)
+        job = _Job(frozen, run, cohort, TrainingUnits(frozen, run, book), runner, log)
         with local_pool(min(frozen.preprocessing_ncpus or available_cores(), len(cohort.entries))) as pool:
             job.run(pool)
         return Outcome(cohort.problems | quarantine.reasons(), list(run.existing_models().values()))
@@ -85,9 +83,9 @@ class _Job:
     units: TrainingUnits
     runner: StageRunner
     emit: Emit
-    should_stop: ShouldStop
 
     def run(self, pool: Pool) -> None:
+        """Do all that is not done."""
         converted = self._stage("convert", [self.units.convert(entry) for entry in self.cohort.entries], pool)
         held_out = self.units.held_out(sorted(converted))
         entries = [entry for entry in self.cohort.entries if entry.id in converted]
@@ -104,7 +102,7 @@ class _Job:
                 predicted = self._predict(iteration, entries, extracted)
             self._remove_arrays(iteration - KEPT_ITERATIONS)
 
-    def _stage(self, stage: str, units: list[Any], pool: Pool) -> dict[str, Receipt]:
+    def _stage(self, stage: str, units: list[Unit], pool: Pool) -> dict[str, Receipt]:
         receipts = self.runner.run(stage, units, pool)
         if not receipts:
             failures = self.cohort.problems | self.runner.quarantine.reasons()
@@ -134,7 +132,7 @@ class _Job:
         voxel_sizes = {tuple(receipt.figures["voxel_size"]) for receipt in converted.values()}
         training_set = {
             "tomograms": sorted(pairs),
-            "tilt_range": list(self.settings.effective_tilt_range),
+            "tilt_range": list(effective_tilt_range(self.settings.tilt_range, self.settings.flip_tilt)),
             "voxel_size": sorted(voxel_sizes)[0],
             "normalization": "percentile" if self.settings.normalize_percentile else "mean and standard deviation",
             "contrast": self.settings.contrast,

@@ -9,7 +9,8 @@ from mwr_hpc.config.schema import PredictSettings
 from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, ShouldStop
 from mwr_hpc.io.atomic import remove_partials
-from mwr_hpc.missing_wedge.cohort import Cohort, TomogramEntry, cohort_from_files, cohort_from_list
+from mwr_hpc.missing_wedge.cohort import Cohort, TomogramEntry, cohort_from_files, cohort_from_list, tomogram_files
+from mwr_hpc.numerics.wedge import effective_tilt_range
 from mwr_hpc.pipeline.lock import RunLock
 from mwr_hpc.pipeline.receipts import ReceiptBook, checksum, fingerprint
 from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner
@@ -104,10 +105,12 @@ def _read_models(paths: Sequence[Path]) -> list[Model]:
 
 
 def _read_cohort(settings: PredictSettings) -> Cohort:
-    """The tomograms to correct; the tilt range of one that carries none is NaN here and the model's later."""
+    """The tomograms to correct; the tilt range of one for which nobody says it is None here, and the model's later."""
+    flipped = bool(settings.flip_tilt)
+    tilt_range = settings.tilt_range and effective_tilt_range(settings.tilt_range, flipped)
     if settings.tomograms is not None:
-        return cohort_from_list(settings.tomograms, settings.effective_tilt_range)
-    return cohort_from_files(settings.inputs, settings.effective_tilt_range)
+        return cohort_from_list(settings.tomograms, tilt_range, flip_tilt=flipped)
+    return cohort_from_files(tomogram_files(settings.inputs), tilt_range)
 
 
 def _unit(
@@ -129,7 +132,7 @@ def _unit(
             "contrast": settings.contrast,
             "format": "ome-zarr" if ome_zarr else "mrc",
         },
-        execution={"batch_size": settings.batch_size},
+        execution={"batch_size": settings.batch_size, "gpuID": settings.gpuID},
         target=folder / f"{entry.id}_corrected.{'ome.zarr' if ome_zarr else 'mrc'}",
         receipt=None if ome_zarr else book.path(stage, entry.id),
     )

@@ -56,10 +56,15 @@ def unit_key(stage: str, parameters: Mapping[str, Any], inputs: Mapping[str, Any
 
 
 def fingerprint(path: Path | None) -> str | None:
-    """What identifies a file outside the run without reading it: path, size and modification time."""
+    """What identifies a file outside the run without reading it: path, size and modification time.
+
+    Of a Zarr directory, which is published whole, its metadata file stands for all; of another folder, what is in it.
+    """
     if path is None:
         return None
-    status = path.stat()
+    if path.is_dir() and not (path / "zarr.json").exists():
+        return ";".join(str(fingerprint(inner)) for inner in sorted(path.iterdir()))
+    status = (path / "zarr.json" if path.is_dir() else path).stat()
     return f"{path.resolve()}:{status.st_size}:{status.st_mtime_ns}"
 
 

@@ -4,15 +4,16 @@ import json
 import shutil
 from pathlib import Path
 
-from mwr_hpc.config.loading import load_frozen, write_frozen
+from mwr_hpc.config.loading import changed_settings, settings_from_yaml, settings_to_yaml
 from mwr_hpc.config.schema import TrainSettings
 from mwr_hpc.errors import ConfigError
 from mwr_hpc.events import Emit, Notice
 from mwr_hpc.io.atomic import atomic_file
 from mwr_hpc.missing_wedge.cohort import Cohort, cohort_from_folder, cohort_from_list
+from mwr_hpc.numerics.wedge import effective_tilt_range
 from mwr_hpc.pipeline.receipts import ReceiptBook
 from mwr_hpc.run_directory import RunDirectory
-from mwr_hpc.training.precision import resolve_precision
+from mwr_hpc.training.hardware import resolve_hardware
 
 
 def read_cohort(settings: TrainSettings) -> Cohort:
@@ -23,52 +24,70 @@ def read_cohort(settings: TrainSettings) -> Cohort:
     InputError
         No tomogram at all, two of one id, or a mask that is missing.
     """
+    tilt_range = effective_tilt_range(settings.tilt_range, settings.flip_tilt)
+    masks = (settings.mask_dir, settings.allow_missing_masks)
     if settings.tomograms is not None:
-        return cohort_from_list(settings.tomograms, settings.effective_tilt_range)
+        return cohort_from_list(settings.tomograms, tilt_range, *masks, settings.flip_tilt)
     folder = settings.subtomo_dir if settings.datas_are_subtomos else settings.input_dir
-    return cohort_from_folder(
-        folder, settings.effective_tilt_range, settings.mask_dir, settings.allow_missing_masks
-    )
+    assert folder is not None, "the settings require one source of tomograms"
+    return cohort_from_folder(folder, tilt_range, *masks)
 
 
 def freeze_settings(settings: TrainSettings, run: RunDirectory, emit: Emit) -> TrainSettings:
     """Write the run's configuration at its first start; later hold the call to it.
 
-    Settings that do not change the result so far (how many iterations, workers, devices) may differ and replace the
-    old ones.
+    What `auto` stands for is decided once, at the first start. Settings that do not change the result so far (how many
+    iterations, workers, devices) may differ later and replace the old ones.
 
     Raises
     ------
     ConfigError
         Another setting differs, the run exists although `continue_training` is false, or a newer version wrote it.
     """
+    asked = settings.model_copy(update=_absolute_paths(settings))
     if not run.config.exists():
-        if settings.continue_iter is not None:
+        if settings.continue_iter:
             raise ConfigError(
                 f"--continue_iter {settings.continue_iter}: {run.root} holds no run to go on with. "
                 "Name the run's folder with --run_dir, or leave the option out to start a new run."
             )
-        resolved = settings.with_resolved(precision=resolve_precision(settings.precision))
-        write_frozen(run.config, resolved)
-        return resolved
+        if settings.continue_training:
+            emit(Notice(f"{run.root} holds no run to go on with: a new one starts"))
+        frozen = asked.model_copy(update=resolve_hardware(settings.precision, settings.deterministic))
+        _write(run.config, frozen)
+        return frozen
     if settings.continue_training is False:
         raise ConfigError(
             f"{run.root}: holds a run already, and --continue_training False asks for a new one. "
             "Choose another --run_dir, or remove this one yourself."
         )
-    frozen = load_frozen(run.config, TrainSettings)
-    differing = frozen.differences(settings)
-    if differing:
+    before = settings_from_yaml(TrainSettings, run.config)
+    decided = {"precision": before.precision} if settings.precision == "auto" else {}
+    if settings.deterministic is None:
+        decided["deterministic"] = before.deterministic
+    frozen = asked.model_copy(update=decided)
+    if differing := changed_settings(before, frozen):
         listed = "\n".join(f"  {name}: {old} in the run, {new} asked for" for name, (old, new) in differing.items())
         raise ConfigError(
             f"{run.config}: the run was started with other settings:\n{listed}\n"
             "Use the same settings to go on with it, or another --run_dir for a new run."
         )
-    merged = frozen.merged(settings)
-    if merged != frozen:
-        write_frozen(run.config, merged)
+    if frozen != before:
+        _write(run.config, frozen)
     emit(Notice(f"going on with the run in {run.root}"))
-    return merged
+    return frozen
+
+
+def _absolute_paths(settings: TrainSettings) -> dict[str, Path]:
+    """A run goes on from whatever folder its command is given in."""
+    values = ((name, getattr(settings, name)) for name in type(settings).model_fields)
+    return {name: value.absolute() for name, value in values if isinstance(value, Path)}
+
+
+def _write(path: Path, settings: TrainSettings) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as partial:
+        partial.write_text(settings_to_yaml(settings))
 
 
 def continue_from(settings: TrainSettings, run: RunDirectory, book: ReceiptBook, emit: Emit) -> None:

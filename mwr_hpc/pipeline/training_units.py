@@ -131,6 +131,7 @@ class TrainingUnits:
                     *("noise_level", "noise_start_iter", "noise_pause"),
                 ),
             },
+            execution={"gpuID": self.settings.gpuID},
             target=self.run.model(iteration),
             receipt=self.book.path("train", f"{iteration:02d}"),
         )
@@ -144,7 +145,7 @@ class TrainingUnits:
             inputs={"subtomograms": self.run.subtomograms(entry.id), "model": self.run.model(iteration)},
             input_keys={"subtomograms": extracted.key, "model": model.checksum},
             parameters={"tilt_range": list(entry.tilt_range), **self._chosen("precision", "deterministic")},
-            execution={"batch_size": self.settings.predict_batch_size},
+            execution={"batch_size": self.settings.predict_batch_size, "gpuID": self.settings.gpuID},
             target=self.run.predicted(iteration, entry.id),
         )
 
