@@ -70,8 +70,8 @@ class DemoResult:
     @property
     def passed(self) -> bool:
         """Whether density kept its sign and both thresholds are met."""
-        slope = self.after.slope["missing"]
-        return not self.after.contrast_inverted and self.gain >= CORRELATION_GAIN and slope is not None and slope >= SLOPE
+        filled = (self.after.slope["missing"] or 0.0) >= SLOPE
+        return filled and self.gain >= CORRELATION_GAIN and not self.after.contrast_inverted
 
     @property
     def exit_code(self) -> int:
@@ -90,7 +90,7 @@ class DemoResult:
         ]
         return [
             f"{'against the truth':<26}{'before':>8}{'after':>8}  wanted",
-            *(f"{name:<26}{_figure(first):>8}{_figure(second):>8}  {wanted}".rstrip() for name, first, second, wanted in rows),
+            *(f"{name:<26}{_figure(old):>8}{_figure(new):>8}  {wanted}".rstrip() for name, old, new, wanted in rows),
             *(["CONTRAST INVERTED"] if after.contrast_inverted else []),
             f"Picture of before, after and truth: {self.picture}",
             "The demonstration met its thresholds." if self.passed else "The demonstration MISSED its thresholds.",

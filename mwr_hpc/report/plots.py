@@ -3,7 +3,6 @@
 Figures are drawn with matplotlib's Agg canvas alone: no window, no global state, the same bytes for the same input.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from scipy import fft, signal
 
 from mwr_hpc.io.atomic import atomic_file
 from mwr_hpc.io.volume import open_volume
+from mwr_hpc.training.curves import read_curves
 
 PLANES_IN_SPECTRUM = 48
 """How many xz planes a power spectrum averages at most."""
@@ -92,13 +92,12 @@ def curves_figure(curves: Sequence[Path]) -> Figure:
     Parameters
     ----------
     curves
-        The `curves.jsonl` of each iteration, in order; every line holds at least "loss" and "validation_loss" (which
-        may be null).
+        The `curves.jsonl` of each iteration, in order.
     """
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    records = [[json.loads(line) for line in path.read_text().splitlines()] for path in curves]
+    records = [read_curves(path) for path in curves]
     epochs = [record for iteration in records for record in iteration]
     positions = np.arange(1, len(epochs) + 1)
     for key, label in (("loss", "training"), ("validation_loss", "held out")):
