@@ -9,7 +9,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from mwr_hpc.missing_wedge.cube_arrays import CubeReader, read_table
+from mwr_hpc.missing_wedge.cube_arrays import CubeReader, as_float32, read_table
 from mwr_hpc.numerics.rotation import WEDGE_ROTATIONS, turn, turn_box
 
 Cube = NDArray[np.float32]
@@ -72,12 +72,12 @@ class PairDataset:
         pairs = self._tomograms[sample.tomogram]
         index = int(pairs.rotations[sample.crop, sample.slot])
         rotation = WEDGE_ROTATIONS[index]
-        x = turn(pairs.inputs.read(sample.crop, int(pairs.which[index])), rotation)
-        y = turn(pairs.targets.read(sample.crop), rotation)
+        x = as_float32(turn(pairs.inputs.read(sample.crop, int(pairs.which[index])), rotation))
+        y = as_float32(turn(pairs.targets.read(sample.crop), rotation))
         z0, z1, y0, y1, x0, x1 = turn_box(pairs.valid[sample.crop], len(y), rotation)
         weight = np.zeros(y.shape, np.float32)
         weight[z0:z1, y0:y1, x0:x1] = 1
-        return x.astype(np.float32, order="C"), y.astype(np.float32, order="C"), weight
+        return x, y, weight
 
 
 def _open(path: Path) -> _Pairs:

@@ -13,7 +13,7 @@ import zarr
 from numpy.typing import NDArray
 
 from mwr_hpc.io.atomic import disk_full_reported
-from mwr_hpc.missing_wedge.cube_arrays import CubeReader, CubeWriter, read_table
+from mwr_hpc.missing_wedge.cube_arrays import CubeReader, CubeWriter, as_float32, read_table
 from mwr_hpc.numerics.keyed_random import keyed_generator
 from mwr_hpc.numerics.rotation import WEDGE_ROTATIONS, turned_regions
 from mwr_hpc.numerics.wedge import combine, filtered_centres, measured_region
@@ -63,9 +63,9 @@ def make_pairs(inputs: Mapping[str, Path], parameters: Mapping[str, Any], output
         targets = CubeWriter(group, "targets", (len(crops), *cube))
         wedged = CubeWriter(group, "inputs", (len(crops), len(regions), *cube))
         for index in range(len(crops)):
-            volume = crops.read(index).astype(np.float32)
+            volume = as_float32(crops.read(index))
             if predicted is not None:
-                volume = combine(volume, predicted.read(index), region)
+                volume = combine(volume, as_float32(predicted.read(index)), region)
             targets.append(volume[centre])
             places = wedged.next_item()
             for place, filtered in zip(places, filtered_centres(volume, regions, cube_size), strict=True):

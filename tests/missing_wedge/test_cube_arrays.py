@@ -6,7 +6,7 @@ import zarr
 
 from mwr_hpc.errors import InputError
 from mwr_hpc.missing_wedge import cube_arrays
-from mwr_hpc.missing_wedge.cube_arrays import CubeReader, CubeWriter
+from mwr_hpc.missing_wedge.cube_arrays import CubeReader, CubeWriter, as_float32
 
 
 def write(path, cubes):
@@ -35,6 +35,13 @@ def test_zarr_and_our_reader_read_what_was_written(tmp_path, monkeypatch, shape,
     assert len(reader) == shape[0]
     for place in np.ndindex(shape[:-3]):
         np.testing.assert_array_equal(reader.read(*place), values[place])
+
+
+def test_every_float16_widens_to_the_same_number():
+    values = np.arange(2**16, dtype=np.uint16).view(np.float16).reshape(16, 64, 64)[::-1].transpose(2, 0, 1)
+    wide = as_float32(values)
+    assert wide.dtype == np.float32 and wide.flags.c_contiguous
+    np.testing.assert_array_equal(wide, values.astype(np.float32))
 
 
 def test_a_shard_stays_within_its_bound(tmp_path, monkeypatch):
