@@ -1,0 +1,192 @@
+"""Stage: a whole tomogram through a trained network, in overlapping tiles, blended and written slab by slab.
+
+Three things happen at once: a thread reads, normalises and filters tiles, another has the network predict them, and
+this one blends and writes. Memory is that of two slabs of tiles, one read and one written.
+"""
+
+import base64
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mwr_hpc.errors import ConfigError, InputError
+from mwr_hpc.io.mrc import MrcWriter
+from mwr_hpc.io.ome_zarr import OmeZarrWriter
+from mwr_hpc.io.volume import Volume, open_volume
+from mwr_hpc.missing_wedge.predict import Predictor, network_input
+from mwr_hpc.numerics.normalization import (
+    Normalization,
+    StatisticsAccumulator,
+    VolumeStatistics,
+    constant_borders,
+)
+from mwr_hpc.numerics.tiling import Tile, blend, plan_tiles, read_tiles
+from mwr_hpc.numerics.wedge import combine, measured_region
+from mwr_hpc.training.prefetch import in_background
+
+MARGIN = 16
+"""Context of a tile beyond its core on each side, in voxels, where nobody chose sizes; half of it is blended."""
+
+LARGEST_TILE = 192
+"""The margins of larger tiles are a smaller share of the work, but their slabs need more memory."""
+
+ACTIVATION_BYTES = 2**31
+"""What a network may use for the tiles that it predicts at once; a fixed number, so that results do not depend on the
+machine's memory."""
+
+LABEL = "mwr_hpc: missing wedge corrected"
+
+
+class Sizes(NamedTuple):
+    """Largest edge of a tile, and of its core."""
+
+    tile: int
+    core: int
+
+
+def correct_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], output: Path) -> dict[str, Any]:
+    """Correct one tomogram.
+
+    Parameters
+    ----------
+    inputs
+        "tomogram": an MRC file or an OME-Zarr directory; "model": the model file.
+    parameters
+        "tilt_range"; "cube_size" and "crop_size", core and tile edge, or None; "batch_size"; "keep_measured": put each
+        tile's measured Fourier values back; "dtype": "float32" or "float16"; "contrast": "dark", "bright" or None for
+        that of training; "format": "mrc" or "ome-zarr"; "gpuID" where devices were chosen.
+    output
+        The file or directory to write, with the voxel size, origin, header and grey values of the input.
+
+    Returns
+    -------
+    dict
+        "tiles" (how many), "tile_shape", "core", "precision" and "normalization".
+
+    Raises
+    ------
+    InputError
+        Tomogram or model cannot be used, or grey values do not fit float16.
+    ConfigError
+        Sizes do not fit the network.
+    StageError
+        Memory does not suffice.
+    DiskFullError
+        No space is left.
+    """
+    volume = open_volume(inputs["tomogram"])
+    predictor = Predictor(inputs["model"], parameters["batch_size"], devices=parameters.get("gpuID"))
+    training_set = predictor.description["training_set"]
+    statistics = _statistics(volume)
+    normalization = Normalization.from_statistics(
+        statistics,
+        training_set["normalization"] == "percentile",
+        parameters["contrast"] or training_set["contrast"],
+    )
+    architecture = predictor.description["architecture"]
+    sizes = choose_sizes(parameters["cube_size"], parameters["crop_size"], architecture)
+    plan = plan_tiles(volume.shape, sizes.tile, sizes.core, predictor.multiple)
+    predictor.limit_batch(ACTIVATION_BYTES // activation_bytes(plan.tile_shape, architecture))
+    low, high = parameters["tilt_range"]
+    region = measured_region(plan.tile_shape, (low, high))
+
+    def network_inputs() -> Iterator[tuple[tuple[Tile, Any], NDArray[np.float32]]]:
+        for tile, values in read_tiles(volume.data, plan, statistics.mean):
+            measured = normalization.apply(values)
+            yield (tile, measured if parameters["keep_measured"] else None), network_input(measured, region)
+
+    def corrected() -> Iterator[tuple[Tile, NDArray[np.float32]]]:
+        for (tile, measured), prediction in predictor.predicted(in_background(network_inputs())):
+            yield tile, prediction if measured is None else combine(measured, prediction, region)
+
+    with _writer(volume, output, parameters) as writer:
+        for first, slab in blend(plan, in_background(corrected())):
+            writer.write(first, normalization.undo(slab))
+    return {
+        "tiles": len(plan),
+        "tile_shape": list(plan.tile_shape),
+        "core": sizes.core,
+        "precision": predictor.precision,
+        "normalization": normalization.to_record(),
+    }
+
+
+def choose_sizes(cube_size: int | None, crop_size: int | None, architecture: Mapping[str, Any]) -> Sizes:
+    """Choose the edges of tile and core: those asked for, and otherwise the largest tile whose activations fit.
+
+    Raises
+    ------
+    ConfigError
+        The sizes asked for do not fit the network or one another.
+    """
+    multiple = 2 ** architecture["depth"]
+    if cube_size is None and crop_size is None:
+        edge = LARGEST_TILE
+        while edge > 4 * MARGIN and activation_bytes((edge,) * 3, architecture) > ACTIVATION_BYTES:
+            edge -= 2 * multiple
+        edge = edge // multiple * multiple
+        return Sizes(edge, edge - 2 * MARGIN)
+    tile = crop_size or math.ceil(1.5 * (cube_size or 0) / multiple) * multiple
+    core = cube_size or tile * 2 // 3 // 2 * 2
+    if tile % multiple or tile < core or (tile - core) % 2:
+        raise ConfigError(
+            f"--cube_size {core} with --crop_size {tile}: the network halves its input {architecture['depth']} times, "
+            f"so crop_size must be a multiple of {multiple}, and larger than cube_size by an even number; "
+            f"use for example --cube_size {2 * multiple * max(1, core // (2 * multiple))} "
+            f"--crop_size {3 * multiple * max(1, core // (2 * multiple))}, or leave both out"
+        )
+    return Sizes(tile, core)
+
+
+def activation_bytes(tile_shape: tuple[int, ...], architecture: Mapping[str, Any]) -> int:
+    """Estimate what the network holds at once for a tile: at its first level the skip, what joins it, and both again.
+
+    Measured: 5.4 times filter_base float32 values a voxel, with the convolution's own buffers.
+    """
+    return math.prod(tile_shape) * architecture["filter_base"] * 4 * 6
+
+
+def _statistics(volume: Volume) -> VolumeStatistics:
+    """Those recorded on conversion, else one pass over the volume.
+
+    Raises
+    ------
+    InputError
+        A voxel is not a finite number, or all have one value.
+    """
+    recorded = getattr(volume, "attributes", {}).get("statistics")
+    if recorded is not None:
+        return VolumeStatistics.from_record(recorded)
+    interior = constant_borders(volume.shape, lambda z: np.asarray(volume.data[z]))
+    if interior is None:
+        raise InputError(f"{volume.path}: all voxels have one value, there is nothing to correct; reconstruct it again")
+    accumulator = StatisticsAccumulator(volume.shape, interior)
+    for start in range(0, volume.shape[0], 32):
+        slab = np.asarray(volume.data[start : start + 32])
+        if bad := accumulator.add(start, slab):
+            z, y, x = bad
+            raise InputError(
+                f"{volume.path}: the voxel (z, y, x) = {bad} has the value {slab[z - start, y, x]}; expected finite "
+                "numbers: reconstruct or export the tomogram again"
+            )
+    return accumulator.result()
+
+
+def _writer(volume: Volume, output: Path, parameters: Mapping[str, Any]) -> MrcWriter | OmeZarrWriter:
+    header, dtype = volume.mrc_header, np.dtype(parameters["dtype"])
+    if parameters["format"] == "mrc":
+        return MrcWriter(
+            output, volume.shape, dtype, header, voxel_size=volume.voxel_size, origin=volume.origin, label=LABEL
+        )
+    attributes = {}
+    if header is not None:
+        derived = header.derived(dtype, LABEL)
+        attributes = {
+            "mrc_header": base64.b64encode(derived.to_bytes()).decode("ascii"),
+            "mrc_byte_order": derived.byte_order,
+        }
+    return OmeZarrWriter(output, volume.shape, dtype, volume.voxel_size, volume.origin, attributes)

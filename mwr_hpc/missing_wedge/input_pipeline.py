@@ -1,0 +1,95 @@
+"""Batches for the missing-wedge network: pairs from disk, noise, and the keys of dropout."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mwr_hpc.errors import InputError
+from mwr_hpc.io.volume import MRC_SUFFIXES, Volume, open_volume
+from mwr_hpc.missing_wedge.pair_reader import PairDataset, Sample
+from mwr_hpc.numerics.keyed_random import keyed_generator
+from mwr_hpc.numerics.noise import add_noise
+from mwr_hpc.training.engine import Batch
+from mwr_hpc.training.sampler import SampleId
+
+
+class NoiseVolumes:
+    """A folder of noise volumes, of which random cubes are cut; they have the frame of the wedge.
+
+    Parameters
+    ----------
+    folder
+        Holds MRC volumes.
+    cube_size
+        Edge of the cubes.
+
+    Raises
+    ------
+    InputError
+        The folder holds no volume, or one that is smaller than the cube.
+    """
+
+    def __init__(self, folder: Path, cube_size: int) -> None:
+        paths = sorted(path for path in folder.iterdir() if path.suffix in MRC_SUFFIXES)
+        if not paths:
+            raise InputError(
+                f"{folder}: no noise volumes (.mrc, .rec, .map) in it; "
+                "name a folder that has some, or leave --noise_dir out"
+            )
+        self._volumes: list[Volume] = [open_volume(path) for path in paths]
+        self._size = cube_size
+        for volume in self._volumes:
+            if min(volume.shape) < cube_size:
+                raise InputError(
+                    f"{volume.path}: a noise volume of {volume.shape} voxels (z, y, x), expected at least "
+                    f"cube_size {cube_size} along each axis; remove it, or make larger ones"
+                )
+
+    def cube(self, generator: np.random.Generator) -> NDArray[np.float32]:
+        """Cut a random cube of a random volume."""
+        volume = self._volumes[generator.integers(len(self._volumes))]
+        corner = [int(generator.integers(size - self._size + 1)) for size in volume.shape]
+        cut = volume.data[tuple(slice(start, start + self._size) for start in corner)]
+        return np.asarray(cut, np.float32)
+
+
+@dataclass(frozen=True)
+class PairSource:
+    """Makes the engine's batches; everything random in a sample is keyed by the sample and the step.
+
+    Attributes
+    ----------
+    pairs
+        The data set.
+    seed, iteration
+        Key of noise and dropout.
+    noise, noise_level
+        What is added to the inputs after turning; nothing when the level is 0.
+    """
+
+    pairs: PairDataset
+    seed: int
+    iteration: int
+    noise: NoiseVolumes | None = None
+    noise_level: float = 0.0
+
+    def training_batch(self, samples: Sequence[SampleId], step: int) -> Batch:
+        """Read the pairs of these samples, add noise, and draw their dropout keys for this step."""
+        batch = self.validation_batch(samples)
+        for number, (tomogram, crop, slot) in enumerate(samples):
+            name = f"{tomogram}/{crop}/{slot}"
+            dropout = keyed_generator(self.seed, "dropout", self.iteration, name, step)
+            batch.keys[number] = dropout.integers(0, 2**31 - 1, 2, np.int32)
+            if self.noise is not None and self.noise_level > 0:
+                cube = self.noise.cube(keyed_generator(self.seed, "noise", self.iteration, name, step))
+                batch.x[number, ..., 0] = add_noise(batch.x[number, ..., 0], cube, self.noise_level)
+        return batch
+
+    def validation_batch(self, samples: Sequence[SampleId]) -> Batch:
+        """Read the pairs of these samples as they are."""
+        cubes = zip(*(self.pairs.read(Sample(*sample)) for sample in samples), strict=True)
+        x, y, weight = (np.stack(column)[..., None] for column in cubes)
+        return Batch(x, y, weight, np.zeros((len(samples), 2), np.int32))

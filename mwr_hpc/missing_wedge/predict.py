@@ -1,0 +1,158 @@
+"""Runs a trained network: on the sub-tomograms of one tomogram (a stage), or on the tiles that `correct` cuts."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from mwr_hpc.errors import StageError
+from mwr_hpc.io.atomic import disk_full_reported
+from mwr_hpc.missing_wedge.cube_arrays import CubeReader, CubeWriter
+from mwr_hpc.missing_wedge.network import load_network
+from mwr_hpc.numerics.wedge import Region, filter_volume, measured_region
+from mwr_hpc.training.framework import configure, tf
+from mwr_hpc.training.hardware import resolve_precision
+from mwr_hpc.training.model_file import Description, read_description
+from mwr_hpc.training.prefetch import in_background
+
+FILTER_INPUTS = True
+"""Whether what the network is given loses what lies outside the measured region, as its training inputs did."""
+
+Cube = NDArray[np.float32]
+Item = TypeVar("Item")
+
+
+class Predictor:
+    """A trained network, ready to predict.
+
+    Parameters
+    ----------
+    model
+        The model file.
+    batch_size
+        Volumes that go through the network together.
+    precision
+        None: the one it was trained in, where this machine has it.
+    devices, deterministic
+        As for `framework.configure`.
+
+    Attributes
+    ----------
+    precision
+        Decided.
+    description
+        What the model file says.
+
+    Raises
+    ------
+    InputError
+        The model file is damaged or of another method.
+    """
+
+    def __init__(
+        self,
+        model: Path,
+        batch_size: int,
+        precision: Literal["float32", "bfloat16"] | None = None,
+        devices: list[int] | None = None,
+        deterministic: bool = True,
+    ) -> None:
+        configure(devices, deterministic)
+        self.precision = precision or _precision_here(read_description(model))
+        self._network, self.description = load_network(model, self.precision)
+        self._batch_size = batch_size
+        keys = len(self._network.inputs) > 1
+
+        def forward(x: Any) -> Any:
+            return self._network([x, tf.zeros((tf.shape(x)[0], 2), tf.int32)] if keys else x, training=False)
+
+        self._forward = tf.function(forward, autograph=False, reduce_retracing=True)
+
+    def limit_batch(self, most: int) -> None:
+        """Predict no more than `most` volumes at once, but at least one."""
+        self._batch_size = max(1, min(self._batch_size, most))
+
+    @property
+    def multiple(self) -> int:
+        """Edges of volumes must be multiples of this."""
+        return int(2 ** self.description["architecture"]["depth"])
+
+    def predicted(self, volumes: Iterable[tuple[Item, Cube]]) -> Iterator[tuple[Item, Cube]]:
+        """Yield each volume's prediction, (z, y, x) float32, in order, with what came along with it.
+
+        Raises
+        ------
+        StageError
+            Memory does not suffice.
+        """
+        source = iter(volumes)
+        while batch := list(islice(source, self._batch_size)):
+            stacked = np.stack([volume for _, volume in batch])[..., None]
+            try:
+                results = self._forward(tf.convert_to_tensor(stacked)).numpy()[..., 0]
+            except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+                raise StageError(
+                    f"not enough memory to predict {len(batch)} volumes of {stacked.shape[1:4]} voxels at once: lower "
+                    "--batch_size (--predict_batch_size in training), else --cube_size and --crop_size"
+                ) from error
+            yield from zip((item for item, _ in batch), results, strict=True)
+
+
+def predict_subtomograms(inputs: Mapping[str, Path], parameters: Mapping[str, Any], output: Path) -> dict[str, Any]:
+    """Predict every sub-tomogram of one tomogram.
+
+    Parameters
+    ----------
+    inputs
+        "subtomograms": the group that `extract` wrote; "model": the model file.
+    parameters
+        "tilt_range", "batch_size", "precision", "deterministic"; "gpuID" where devices were chosen.
+    output
+        Zarr group to write: `crops` (n, K, K, K) float16, as the sub-tomograms.
+
+    Returns
+    -------
+    dict
+        "crops", their number.
+
+    Raises
+    ------
+    InputError
+        The model file is damaged or of another method.
+    StageError
+        Memory does not suffice.
+    DiskFullError
+        No space is left.
+    """
+    predictor = Predictor(
+        inputs["model"],
+        parameters["batch_size"],
+        resolve_precision(parameters["precision"]),
+        parameters.get("gpuID"),
+        parameters["deterministic"],
+    )
+    crops = CubeReader(inputs["subtomograms"] / "crops")
+    low, high = parameters["tilt_range"]
+    size = crops.shape[-1]
+    region = measured_region((size, size, size), (low, high))
+    volumes = ((None, network_input(crops.read(index), region)) for index in range(len(crops)))
+    with disk_full_reported(output):
+        writer = CubeWriter(zarr.create_group(output), "crops", crops.shape)
+        for _, prediction in predictor.predicted(in_background(volumes, ahead=2 * parameters["batch_size"])):
+            writer.append(prediction)
+        writer.close()
+    return {"crops": len(crops)}
+
+
+def network_input(volume: NDArray[Any], region: Region) -> Cube:
+    """What the network is given for a measured volume, (z, y, x)."""
+    return filter_volume(volume, region) if FILTER_INPUTS else np.asarray(volume, np.float32)
+
+
+def _precision_here(description: Description) -> Literal["float32", "bfloat16"]:
+    """A network trained in float32 stays there; one trained in bfloat16 does where the machine would emulate that."""
+    return resolve_precision("auto") if description["precision"] == "bfloat16" else "float32"

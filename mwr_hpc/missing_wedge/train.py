@@ -1,0 +1,184 @@
+"""Stage: one iteration's training, from the pairs of all tomograms to a model file."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mwr_hpc import __version__
+from mwr_hpc.errors import InputError
+from mwr_hpc.events import Emit, Notice, ShouldStop
+from mwr_hpc.missing_wedge.input_pipeline import NoiseVolumes, PairSource
+from mwr_hpc.missing_wedge.network import (
+    METHOD,
+    Architecture,
+    build_network,
+    initialise,
+    named_weights,
+    set_weights,
+)
+from mwr_hpc.missing_wedge.pair_reader import PairDataset
+from mwr_hpc.numerics.keyed_random import keyed_generator
+from mwr_hpc.numerics.noise import noise_level_at
+from mwr_hpc.training.checkpoint import CheckpointFolder, config_hash, digest
+from mwr_hpc.training.communicator import Communicator
+from mwr_hpc.training.engine import Engine
+from mwr_hpc.training.framework import configure
+from mwr_hpc.training.hardware import resolve_precision
+from mwr_hpc.training.loop import Schedule, run_training
+from mwr_hpc.training.model_file import read_model, write_model
+from mwr_hpc.training.sampler import SampleId, Sampler, automatic_steps
+
+VALIDATION_SHARE = 0.1
+"""Held-out samples whose loss is told after an epoch, as a share of the epoch's training samples: they cost 3 %."""
+
+DESCRIBED = (
+    *("iteration", "training_set", "cube_size", "crop_size"),
+    *("epochs", "batch_size", "learning_rate", "loss", "seed"),
+)
+"""Parameters that the model file tells."""
+
+
+def train_iteration(
+    inputs: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    output: Path,
+    *,
+    checkpoint_folder: Path,
+    curves_path: Path,
+    communicator: Communicator,
+    emit: Emit,
+    should_stop: ShouldStop,
+) -> dict[str, Any]:
+    """Train the network of one iteration, or go on with it where its checkpoints end.
+
+    Parameters
+    ----------
+    inputs
+        "pairs": {id: group that `make_pairs` wrote}; "previous_model" and "previous_checkpoint" of the iteration
+        before, or None; "pretrained": a model to start the first iteration from, or None; "noise": a folder, or None.
+    parameters
+        The training options by name (filter_base, unet_depth, ..., deterministic), "iteration", "held_out_tomograms"
+        (ids that only validate) and "training_set" (what the model file tells of its data); "gpuID" where devices
+        were chosen.
+    output
+        The model file to write (by rank 0).
+    checkpoint_folder, curves_path
+        Where the training keeps its state, and the curves.
+    communicator
+        The other ranks.
+    emit, should_stop
+        The observer, and the question whether to stop.
+
+    Returns
+    -------
+    dict
+        Losses of the last epoch, samples trained on, and the speed.
+
+    Raises
+    ------
+    StopRequested, StageError, ConfigError
+        As `run_training` does.
+    InputError
+        There is nothing to train on, or a model to start from does not fit.
+    """
+    configure(parameters.get("gpuID"), parameters["deterministic"])
+    pairs = PairDataset(inputs["pairs"], parameters["held_out_tomograms"])
+    if not pairs.training:
+        raise InputError("no training pairs: every sub-tomogram is held out; raise --ncube or add tomograms")
+    architecture = architecture_of(parameters)
+    precision = resolve_precision(parameters["precision"])
+    network = build_network(architecture, precision)
+    engine = Engine(network, parameters["loss"], parameters["learning_rate"], communicator)
+    _start_from(engine, architecture, inputs, parameters, emit)
+    schedule = _schedule(pairs, parameters)
+    curves = run_training(
+        engine,
+        schedule,
+        _source(pairs, inputs, parameters),
+        CheckpointFolder(checkpoint_folder),
+        _identity(engine, pairs, parameters, precision),
+        curves_path=curves_path,
+        emit=emit,
+        should_stop=should_stop,
+    )
+    if communicator.rank == 0:
+        description = {
+            "method": METHOD,
+            "architecture": architecture.to_record(),
+            "precision": precision,
+            "program": f"mwr_hpc {__version__}",
+            **{name: parameters[name] for name in DESCRIBED},
+        }
+        write_model(output, description, named_weights(network))
+    return {**curves[-1], "samples": schedule.steps * parameters["batch_size"], "precision": precision}
+
+
+def architecture_of(parameters: Mapping[str, Any]) -> Architecture:
+    """The network that the options ask for."""
+    return Architecture(
+        filter_base=parameters["filter_base"],
+        depth=parameters["unet_depth"],
+        convs_per_depth=parameters["convs_per_depth"],
+        kernel=parameters["kernel"],
+        dropout=parameters["drop_out"],
+        batch_normalization=parameters["batch_normalization"],
+    )
+
+
+def _start_from(
+    engine: Engine,
+    architecture: Architecture,
+    inputs: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    emit: Emit,
+) -> None:
+    """Take weights from the iteration before or a pretrained model, else draw them; and the optimiser's state too."""
+    initialise(engine.model, parameters["seed"])
+    start = inputs.get("previous_model") or inputs.get("pretrained")
+    if start is None:
+        return
+    _, weights = read_model(start, METHOD, architecture.to_record())
+    set_weights(engine.model, weights, start)
+    folder = inputs.get("previous_checkpoint")
+    if folder is None:
+        return
+    last = CheckpointFolder(folder).newest(None, emit)
+    same = last is not None and all(
+        np.array_equal(values, kept) for (_, values), kept in zip(weights, last.weights, strict=True)
+    )
+    if last is not None and same:
+        engine.restore(None, last.optimiser)
+    else:
+        emit(Notice(f"{folder}: no state of the optimiser for {start}; it starts afresh, as in a first iteration"))
+
+
+def _schedule(pairs: PairDataset, parameters: Mapping[str, Any]) -> Schedule:
+    batch_size, epochs = parameters["batch_size"], parameters["epochs"]
+    steps = parameters["steps_per_epoch"] or automatic_steps(
+        len(pairs.training), batch_size, epochs, parameters["max_samples"]
+    )
+    sampler = Sampler(pairs.training, parameters["seed"], parameters["iteration"], batch_size, steps)
+    count = min(len(pairs.held_out), max(batch_size, round(VALIDATION_SHARE * steps * batch_size)))
+    order = keyed_generator(parameters["seed"], "validation samples").permutation(len(pairs.held_out))[:count]
+    validation: Sequence[SampleId] = [pairs.held_out[index] for index in sorted(order)]
+    return Schedule(sampler, epochs, validation)
+
+
+def _source(pairs: PairDataset, inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> PairSource:
+    level = noise_level_at(
+        *(parameters[name] for name in ("iteration", "noise_level", "noise_start_iter", "noise_pause"))
+    )
+    folder = inputs.get("noise")
+    noise = NoiseVolumes(folder, parameters["cube_size"]) if folder is not None and level > 0 else None
+    return PairSource(pairs, parameters["seed"], parameters["iteration"], noise, level)
+
+
+def _identity(engine: Engine, pairs: PairDataset, parameters: Mapping[str, Any], precision: str) -> str:
+    """What a checkpoint must agree with: settings, where the training starts, and a cube of each tomogram."""
+    first = {sample.tomogram: sample for sample in reversed([*pairs.training, *pairs.held_out])}
+    cubes = [pairs.read(sample)[1] for _, sample in sorted(first.items())]
+    weights, optimiser = engine.state()
+    settled = {name: value for name, value in parameters.items() if name != "gpuID"} | {"precision": precision}
+    return config_hash(settled, len(pairs.training), [digest([*weights, *optimiser]), digest(cubes)])

@@ -1,0 +1,103 @@
+"""One training step of every network here: a rank's sums, one allreduce of one vector, one Adam update.
+
+A step's gradients, loss sum, weight sum and stop flag are one flat float32 vector. Summed over the ranks, it is the
+same on all of them, so all apply the same update and stop at the same step.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mwr_hpc.training.communicator import Communicator
+from mwr_hpc.training.framework import keras, tf
+
+LOSSES: dict[str, Callable[[Any, Any], Any]] = {
+    "l2": lambda prediction, target: tf.square(prediction - target),
+    "l1": lambda prediction, target: tf.abs(prediction - target),
+}
+"""Loss of each element."""
+
+
+class Batch(NamedTuple):
+    """One rank's part of a batch.
+
+    `x`, `y` and `weight` have shape (n, ..., channels), float32; `keys` is (n, 2) int32, what dropout is drawn by.
+    """
+
+    x: NDArray[np.float32]
+    y: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    keys: NDArray[np.int32]
+
+
+class Engine:
+    """Trains one model.
+
+    Parameters
+    ----------
+    model
+        Input (n, ..., channels) and, where it has two inputs, the keys of dropout; output in float32.
+    loss
+        A key of LOSSES.
+    learning_rate
+        Of Adam.
+    communicator
+        The other ranks.
+    """
+
+    def __init__(self, model: keras.Model, loss: str, learning_rate: float, communicator: Communicator) -> None:
+        self.model = model
+        self.optimiser = keras.optimizers.Adam(learning_rate, name="adam")
+        self.optimiser.build(model.trainable_variables)
+        self.communicator = communicator
+        self._variables = [variable.value for variable in model.trainable_variables]
+        element_loss = LOSSES[loss]
+        with_keys = len(model.inputs) > 1
+
+        def sums(batch: Batch, training: bool) -> tuple[Any, Any]:
+            prediction = model([batch.x, batch.keys] if with_keys else batch.x, training=training)
+            return tf.reduce_sum(element_loss(prediction, batch.y) * batch.weight), tf.reduce_sum(batch.weight)
+
+        def flat_gradients(batch: Batch, stop: Any) -> Any:
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(self._variables)
+                loss_sum, weight_sum = sums(batch, training=True)
+            gradients = tape.gradient(loss_sum, self._variables)
+            return tf.concat([*(tf.reshape(g, [-1]) for g in gradients), [loss_sum, weight_sum, stop]], axis=0)
+
+        def apply(flat: Any) -> Any:
+            sizes = [variable.shape.num_elements() for variable in self._variables]
+            parts = tf.split(tf.math.divide_no_nan(flat[:-3], flat[-2]), sizes)
+            gradients = [tf.reshape(p, v.shape) for p, v in zip(parts, self._variables, strict=True)]
+            self.optimiser.apply(gradients, model.trainable_variables)
+            return tf.reduce_all(tf.math.is_finite(flat))
+
+        self._flat_gradients = tf.function(flat_gradients, autograph=False, reduce_retracing=True)
+        self._apply = tf.function(apply, autograph=False)
+        self._validation_sums = tf.function(
+            lambda batch: tf.stack(sums(batch, training=False)), autograph=False, reduce_retracing=True
+        )
+
+    def gradients(self, batch: Batch, stop: bool = False) -> Any:
+        """This rank's flat vector: gradients of the loss sum, the loss sum, the weight sum and the stop flag."""
+        return self._flat_gradients(Batch(*map(tf.convert_to_tensor, batch)), tf.constant(float(stop)))
+
+    def apply(self, flat: Any) -> bool:
+        """Take the step that the summed vector tells; return whether all of it was finite."""
+        return bool(self._apply(flat))
+
+    def validation_sums(self, batch: Batch) -> Any:
+        """Loss sum and weight sum without dropout."""
+        return self._validation_sums(Batch(*map(tf.convert_to_tensor, batch)))
+
+    def state(self) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
+        """Values of the model's and the optimiser's variables."""
+        return [v.numpy() for v in self.model.weights], [v.numpy() for v in self.optimiser.variables]
+
+    def restore(self, weights: Sequence[NDArray[Any]] | None, optimiser: Sequence[NDArray[Any]] | None) -> None:
+        """Set the model's and the optimiser's variables to rank 0's values, on all ranks; None leaves them."""
+        for variables, values in ((self.model.weights, weights), (self.optimiser.variables, optimiser)):
+            for variable, value in zip(variables, values or (), strict=values is not None):
+                variable.assign(self.communicator.broadcast(np.asarray(value)))

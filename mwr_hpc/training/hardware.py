@@ -1,0 +1,67 @@
+"""What this machine is good at: threads that we may use, and the arithmetic that it does faster.
+
+Needs no TensorFlow unless there is a GPU to ask about.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16")
+"""Processor flags with which bfloat16 convolutions run 1.7 to 2 times as fast as float32 (benchmarks/training_step.py);
+without them they are emulated and slower."""
+
+BFLOAT16_GPU = (8, 0)
+"""First compute capability of NVIDIA GPUs with bfloat16 units."""
+
+
+def available_threads() -> int:
+    """Threads for this process: TensorFlow's own variable where a launcher set it, else SLURM's share or the affinity."""
+    if told := os.environ.get("TF_NUM_INTRAOP_THREADS"):
+        return int(told)
+    cores = len(os.sched_getaffinity(0))
+    return min(cores, int(os.environ.get("SLURM_CPUS_PER_TASK", cores)))
+
+
+def resolve_precision(
+    precision: Literal["auto", "float32", "bfloat16"], cpuinfo: Path = Path("/proc/cpuinfo")
+) -> Literal["float32", "bfloat16"]:
+    """Decide what `auto` means on this machine: bfloat16 where the hardware multiplies it, else float32.
+
+    Parameters
+    ----------
+    precision
+        Returned as it is unless "auto".
+    cpuinfo
+        Where Linux tells the processor's flags.
+    """
+    if precision != "auto":
+        return precision
+    if gpus := _gpu_capabilities():
+        return "bfloat16" if min(gpus) >= BFLOAT16_GPU else "float32"
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    return "bfloat16" if any(flag in flags for flag in BFLOAT16_FLAGS) else "float32"
+
+
+def resolve_hardware(precision: Literal["auto", "float32", "bfloat16"], deterministic: bool | None) -> dict[str, Any]:
+    """Replace what is left to the hardware by what it means here, to be frozen in the run's configuration.
+
+    Returns
+    -------
+    dict
+        `precision`, and `deterministic`: true on CPU, where it costs nothing, false on GPUs.
+    """
+    decided = not _gpu_capabilities() if deterministic is None else deterministic
+    return {"precision": resolve_precision(precision), "deterministic": decided}
+
+
+def _gpu_capabilities() -> list[tuple[int, int]]:
+    """Compute capabilities of the visible GPUs; TensorFlow is asked only where there is an NVIDIA driver."""
+    if not Path("/proc/driver/nvidia").exists() or os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        return []
+    from mwr_hpc.training.framework import tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+    return [detail.get("compute_capability", (0, 0)) for detail in details]

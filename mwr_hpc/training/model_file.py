@@ -1,0 +1,152 @@
+"""Model files: weights and a JSON description of the architecture in one HDF5 file that plain h5py reads.
+
+Nothing in such a file is ever executed (`keras.models.load_model`, which does that, is not used), and the same model
+gives the same bytes. The layout: attributes ``format`` and ``description`` (JSON), and a group ``weights`` with one
+dataset for each weight, named ``0000``, ``0001``, ... in the network's order, each with the attribute ``name``.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from mwr_hpc.errors import InputError
+from mwr_hpc.io.atomic import disk_full_reported
+
+FORMAT = "mwr_hpc model 1"
+
+Weights = Sequence[tuple[str, NDArray[np.float32]]]
+Description = dict[str, Any]
+
+
+def write_model(path: Path, description: Description, weights: Weights) -> None:
+    """Write a model.
+
+    Parameters
+    ----------
+    path
+        A new file.
+    description
+        JSON-able: ``method``, ``architecture`` and whatever else is worth knowing of the model.
+    weights
+        Name and values of each weight, in the network's order.
+    """
+    with disk_full_reported(path), h5py.File(path, "w", track_order=False, libver=("earliest", "v110")) as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["description"] = json.dumps(description, sort_keys=True)
+        write_arrays(file, "weights", weights)
+
+
+def write_arrays(file: h5py.File, group: str, arrays: Sequence[tuple[str, NDArray[Any]]]) -> None:
+    """Write named arrays in order; no time stamps, so that equal arrays give equal bytes."""
+    folder = file.create_group(group)
+    for number, (name, values) in enumerate(arrays):
+        folder.create_dataset(f"{number:04d}", data=values, track_times=False).attrs["name"] = name
+
+
+def read_arrays(file: h5py.File, group: str) -> list[NDArray[Any]]:
+    """Read what `write_arrays` wrote."""
+    return [file[group][name][()] for name in sorted(file[group])]
+
+
+def read_description(path: Path) -> Description:
+    """Read what a model file says of itself.
+
+    Raises
+    ------
+    InputError
+        The file is damaged, is no HDF5 file, or was not written by this program.
+    """
+    return _read(path, with_weights=False)[0]
+
+
+def read_model(path: Path, method: str, architecture: dict[str, Any] | None = None) -> tuple[Description, Weights]:
+    """Read a model.
+
+    Parameters
+    ----------
+    path
+        The model file.
+    method
+        Which application the model must belong to.
+    architecture
+        What the network must be, for a model to start a training from; None: whatever the file says.
+
+    Returns
+    -------
+    description, weights
+        As they were written.
+
+    Raises
+    ------
+    InputError
+        The file is damaged, is no model of ours, or is a model of another method or architecture.
+    """
+    description, weights = _read(path, with_weights=True)
+    if description.get("method") != method:
+        raise InputError(
+            f"{path}: a model for {description.get('method')!r}, expected one for {method!r}. "
+            "Give a model that this command's training wrote."
+        )
+    found = description.get("architecture")
+    if architecture is not None and found != architecture:
+        raise InputError(
+            f"{path}: the model's network is another one than the options ask for.\n"
+            f"  in the file: {_in_words(found)}\n  asked for:   {_in_words(architecture)}\n"
+            f"They differ in {_differences(found, architecture)}: set these as in the file, or leave the model out."
+        )
+    return description, weights
+
+
+def check_shapes(path: Path, weights: Weights, expected: Sequence[tuple[str, tuple[int, ...]]]) -> None:
+    """Raise InputError unless the weights in a file are those of the network that its description builds."""
+    found = [(name, values.shape) for name, values in weights]
+    if found == list(expected):
+        return
+    differing = next(
+        (pair for pair in zip(found, expected, strict=False) if pair[0] != pair[1]),
+        (f"{len(found)} weights", f"{len(expected)} weights"),
+    )
+    raise InputError(
+        f"{path}: damaged model file: its weights do not fit its own description "
+        f"(found {differing[0]}, expected {differing[1]}). Take another copy of the model."
+    )
+
+
+def _read(path: Path, with_weights: bool) -> tuple[Description, Weights]:
+    advice = "Give a model_iterNN.h5 written by mwr-hpc train."
+    if not path.is_file():
+        raise InputError(f"{path}: no such model file. {advice}")
+    if not h5py.is_hdf5(path):
+        raise InputError(f"{path}: not an HDF5 file, or damaged at its beginning, so no model. {advice}")
+    try:
+        with h5py.File(path, "r") as file:
+            if file.attrs.get("format") != FORMAT:
+                raise InputError(
+                    f"{path}: an HDF5 file, but not a model of this program (its format is "
+                    f"{file.attrs.get('format', 'not stated')!r}, expected {FORMAT!r}). {advice}"
+                )
+            description = json.loads(file.attrs["description"])
+            weights = []
+            if with_weights:
+                names = [file["weights"][key].attrs["name"] for key in sorted(file["weights"])]
+                weights = list(zip(names, read_arrays(file, "weights"), strict=True))
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path}: damaged model file ({error}). Take another copy of it.") from error
+    return description, weights
+
+
+def _in_words(architecture: Any) -> str:
+    if not isinstance(architecture, dict):
+        return repr(architecture)
+    return ", ".join(f"{name} {value}" for name, value in sorted(architecture.items()))
+
+
+def _differences(found: Any, expected: dict[str, Any]) -> str:
+    found = found if isinstance(found, dict) else {}
+    names = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
+    return ", ".join(names)
