@@ -1,5 +1,7 @@
 """`mwr-hpc demo`: the whole way from a simulated tomogram to a corrected one, judged against its truth."""
 
+from functools import partial
+
 import typer
 
 from mwr_hpc.cli.options import add_command
@@ -26,7 +28,8 @@ def run(given: Given) -> int:
     """Run the demonstration."""
     settings = settings_from(DemoSettings, given)
     from mwr_hpc.pipeline.demo import run_demo
+    from mwr_hpc.report.plots import compare_tomograms
 
-    outcome = watched(run_demo, settings)
-    typer.echo("\n".join(outcome.summary))
-    return outcome.exit_code
+    result = watched(partial(run_demo, draw=compare_tomograms), settings)
+    typer.echo("\n".join(result.summary))
+    return result.exit_code

@@ -2,8 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -11,6 +11,12 @@ from mwr_hpc.cli.options import add_command
 from mwr_hpc.cli.running import settings_from
 from mwr_hpc.cli.words import Given
 from mwr_hpc.config.schema import EvaluateSettings
+
+if TYPE_CHECKING:
+    from mwr_hpc.missing_wedge.evaluate import Evaluation
+    from mwr_hpc.numerics.metrics import AgainstTruth
+
+SHELLS_PRINTED = 8
 
 HELP = """Judge a tomogram: how well its missing wedge is filled, by its truth if that is known.
 
@@ -36,42 +42,68 @@ def run(given: Given) -> int:
     from mwr_hpc.numerics.wedge import effective_tilt_range
 
     assert settings.tomogram is not None and settings.tilt_range is not None  # the schema requires both
-    figures = evaluate_tomogram(
-        settings.tomogram,
-        effective_tilt_range(settings.tilt_range, settings.flip_tilt),
-        truth=settings.truth,
-        before=settings.before,
-    )
+    tilt_range = effective_tilt_range(settings.tilt_range, settings.flip_tilt)
+    evaluation = evaluate_tomogram(settings.tomogram, settings.truth, settings.before, tilt_range)
     if given.json:
-        typer.echo(json.dumps(figures, indent=2))
+        typer.echo(json.dumps(evaluation.to_record(), indent=2))
     elif sys.stdout.isatty():
-        print_table(figures)
+        print_table(figures(evaluation))
     else:
-        for name, value in flat(figures):
-            typer.echo(f"{name}: {value}")
-    inverted = bool(figures.get("contrast_inverted"))
-    if inverted:
-        typer.echo("CONTRAST INVERTED: give --contrast dark or bright as the input has it", err=True)
-    return 1 if inverted else 0
+        for name, before, value in figures(evaluation):
+            typer.echo(f"{name}: {value}" + (f" (before: {before})" if before else ""))
+    if evaluation.contrast_inverted:
+        typer.echo("CONTRAST INVERTED: density has the wrong sign; see --contrast of mwr-hpc predict", err=True)
+    return 1 if evaluation.contrast_inverted else 0
 
 
-def print_table(figures: Mapping[str, Any]) -> None:
-    """Print the figures in two columns."""
+def figures(evaluation: "Evaluation") -> Iterator[tuple[str, str, str]]:
+    """Yield the name of each figure, its value before (empty when not known) and its value."""
+    now: dict[str, float | None] = {"wedge fill": evaluation.wedge_fill}
+    earlier: dict[str, float | None] = {}
+    if evaluation.wedge_fill_before is not None:
+        earlier["wedge fill"] = evaluation.wedge_fill_before
+    if evaluation.agreement is not None:
+        now["agreement with the tomogram before, measured"] = evaluation.agreement
+    if evaluation.after is not None:
+        now |= _against_truth(evaluation.after, evaluation.voxel_size)
+    if evaluation.before is not None:
+        earlier |= _against_truth(evaluation.before, evaluation.voxel_size)
+    for name, value in now.items():
+        yield name, _text(earlier[name]) if name in earlier else "", _text(value)
+
+
+def _against_truth(judged: "AgainstTruth", voxel_size: float) -> dict[str, float | None]:
+    named: dict[str, float | None] = {f"correlation, {region}": value for region, value in judged.fcc.items()}
+    named |= {f"amplitude (slope), {region}": value for region, value in judged.slope.items()}
+    named |= {"correlation of voxels": judged.real_cc, "PSNR (dB)": judged.psnr, "SSIM": judged.ssim}
+    for region, shells in judged.shells.items():
+        for index in _evenly(len(shells.frequency)):
+            resolution = _resolution(shells.frequency[index], voxel_size)
+            named[f"Fourier shell correlation, {region}, at {resolution}"] = shells.correlation[index]
+    return named
+
+
+def _evenly(count: int) -> list[int]:
+    """Choose the shells that are printed; all of them are in the JSON."""
+    return sorted({round((count - 1) * step / (SHELLS_PRINTED - 1)) for step in range(SHELLS_PRINTED)})
+
+
+def _resolution(frequency: float, voxel_size: float) -> str:
+    return f"{voxel_size / frequency:.1f} angstrom" if voxel_size else f"{frequency:.3f} cycles per voxel"
+
+
+def _text(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"
+
+
+def print_table(rows: Iterable[tuple[str, str, str]]) -> None:
+    """Print the figures in columns; without a tomogram before, its column is left out."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("figure", "value")
-    for name, value in flat(figures):
-        table.add_row(name, value)
+    listed = list(rows)
+    with_before = any(before for _, before, _ in listed)
+    table = Table("figure", *(["before"] if with_before else []), "value")
+    for name, before, value in listed:
+        table.add_row(name, *([before] if with_before else []), value)
     Console().print(table)
-
-
-def flat(figures: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield name and text of each figure; nested ones carry the name of what they belong to."""
-    for name, value in figures.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name} ")
-        elif isinstance(value, list):
-            yield f"{prefix}{name}", " ".join(f"{item:.3f}" for item in value)
-        else:
-            yield f"{prefix}{name}", f"{value:.3f}" if isinstance(value, float) else str(value)

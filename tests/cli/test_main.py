@@ -221,26 +221,28 @@ def test_the_program_goes_by_the_name_of_mwr_too(run, monkeypatch):
     assert "Usage: mwr_cli.py train" in run("train", "--help")[1]
 
 
-def test_simulate_writes_what_it_reports(run):
-    code, out, err = run(
-        *[
-            "simulate",
-            "tomogram",
-            "--out",
-            "p",
-            "--shape",
-            "16",
-            "24",
-            "24",
-            "--particles",
-            "1",
-            "--membranes",
-            "0",
-            "--gold",
-            "0",
-        ]
-    )
+SMALL_TOMOGRAM = ["--shape", "16", "24", "24", "--particles", "1", "--membranes", "0", "--gold", "0"]
+
+
+def test_simulate_then_evaluate(run):
+    code, out, err = run("simulate", "tomogram", "--out", "p", *SMALL_TOMOGRAM)
     assert (code, "Traceback" in err) == (0, False)
-    truth = Path("p/truth.mrc").absolute()
-    assert truth.exists()
-    assert f"--truth {truth} --tilt_range -60 60" in out
+    following = out.splitlines()[-1].split()
+    assert following[:2] == ["mwr-hpc", "evaluate"]
+    code, out, _ = run(*following[1:])
+    assert code == 0
+    assert "correlation, missing: " in out
+    assert "Fourier shell correlation, " in out
+    _, out, _ = run("evaluate", "p/tomogram.mrc", "--before", "p/even.mrc", "--tilt_range", "-60", "60", "--json")
+    figures = json.loads(out)
+    assert figures["after"] is None
+    assert 0 < figures["agreement"] <= 1
+
+
+def test_evaluate_fails_on_inverted_contrast(run):
+    run("simulate", "tomogram", "--out", "dark", *SMALL_TOMOGRAM)
+    run("simulate", "tomogram", "--out", "bright", "--contrast", "bright", *SMALL_TOMOGRAM)
+    line = "evaluate dark/tomogram.mrc --truth bright/truth.mrc --tilt_range -60 60"
+    code, _, err = run(*line.split())
+    assert code == 1
+    assert "CONTRAST INVERTED" in err
