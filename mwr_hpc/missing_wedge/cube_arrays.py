@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mwr_hpc.errors import InputError
 
-SHARD_BYTES = 2**27
+SHARD_BYTES = 2**26
 """Most that a shard may hold: the writer keeps one shard per array in memory."""
 
 _LAYOUT = {
