@@ -11,6 +11,9 @@ cache=${MWR_HPC_CACHE:-$HOME/.cache/mwr-hpc}/horovod
 version=0.28.1
 settings=(HOROVOD_WITH_TENSORFLOW=1 HOROVOD_WITHOUT_PYTORCH=1 HOROVOD_WITHOUT_MXNET=1 HOROVOD_WITHOUT_MPI=1
     HOROVOD_WITH_GLOO=1)
+# Horovod builds its second set of connections without the interface it was told, on whatever address the host's name
+# resolves to: often the loopback, and then two hosts cannot meet (seen with two network namespaces).
+interface_fix='/::InitializeForProcessSet/,/^}/ s/iface = gloo_iface_;/iface = gloo_iface_ = global_context.gloo_iface_;/'
 PATH=$(cd "$(dirname "$python")" && pwd):$PATH # a cmake that pip installed there comes first
 
 fail() {
@@ -33,8 +36,8 @@ import importlib.metadata, sys, sysconfig
 distributions = {d.name.lower().replace("-", "_"): d.version for d in importlib.metadata.distributions()}
 tensorflow = [f"{name} {distributions[name]}" for name in ("tensorflow_cpu", "tensorflow") if name in distributions]
 print(sys.version, sysconfig.get_config_var("SOABI"), *(tensorflow or sys.exit("no TensorFlow in " + sys.prefix)))')
-key=$(printf '%s\n' "$identity" "$(g++ --version | head -n 1)" "$cmake_version" "$version" "${settings[@]}" |
-    sha256sum | cut -c 1-16)
+key=$(printf '%s\n' "$identity" "$(g++ --version | head -n 1)" "$cmake_version" "$version" "${settings[@]}" \
+    "$interface_fix" "$(env | grep ^HOROVOD_ | sort)" | sha256sum | cut -c 1-16)
 
 mkdir -p "$cache"
 exec 9>"$cache/$key.lock"
@@ -44,9 +47,16 @@ if [ ! -d "$cache/$key" ]; then
     trap 'rm -rf "$work"' EXIT
     log=$cache/$key.log
     echo "horovod: building $version, 4 to 10 minutes, once (log: $log)"
-    env "${settings[@]}" MAKEFLAGS="-j$(nproc)" "$python" -m pip wheel --disable-pip-version-check --no-input \
-        --no-cache-dir --no-build-isolation --no-deps -w "$work/wheel" "horovod==$version" </dev/null >"$log" 2>&1 ||
-        { tail -n 30 "$log" >&2 && fail "the build failed, see $log"; }
+    source=$work/horovod-$version
+    export "${settings[@]}"
+    {
+        pip download --no-cache-dir --no-build-isolation --no-deps --no-binary horovod -d "$work" "horovod==$version" &&
+            tar -xzf "$source.tar.gz" -C "$work" &&
+            sed -i "$interface_fix" "$source/horovod/common/gloo/gloo_context.cc" &&
+            grep -q 'gloo_iface_ = global_context.gloo_iface_;' "$source/horovod/common/gloo/gloo_context.cc" &&
+            MAKEFLAGS="-j$(nproc)" "$python" -m pip wheel --disable-pip-version-check --no-input --no-cache-dir \
+                --no-build-isolation --no-deps -w "$work/wheel" "$source"
+    } </dev/null >"$log" 2>&1 || { tail -n 30 "$log" >&2 && fail "the build failed, see $log"; }
 
     # Tried from a folder of its own, so that a wheel that does not work never reaches the environment.
     pip install --no-deps --target "$work/site" "$work/wheel"/horovod-*.whl
