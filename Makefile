@@ -40,7 +40,7 @@ soak: environment horovod
 	"$(BIN)/python" -m pytest -m soak --timeout 7200 tests/soak
 
 bench: environment
-	"$(BIN)/python" benchmarks/run.py
+	@for script in benchmarks/*.py; do echo "== $$script"; "$(BIN)/python" "$$script"; done
 
 horovod: environment
 	@tools/build_horovod.sh "$(BIN)/python"

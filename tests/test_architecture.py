@@ -1,6 +1,7 @@
 """The rules of the layers that import-linter cannot express: what may be called where, and what start-up may load."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -78,14 +79,15 @@ def test_numerics_needs_numpy_and_scipy_only(trees: dict[Path, ast.AST]) -> None
 
 
 def test_random_numbers_come_from_keys(trees: dict[Path, ast.AST]) -> None:
-    """The legacy global generator and unkeyed ones would make results depend on who computed them."""
+    """Global and unkeyed generators would make results depend on who computed them; stateless operations take a key."""
     home = PACKAGE / "numerics" / "keyed_random.py"
-    unkeyed = ("np.random.", "numpy.random.", "random.", "tf.random.")
+    generators = ("np.random.", "numpy.random.", "random.", "tf.random.")
+    keyed = re.compile(r".*\.(Generator|stateless_\w+)")
     found = {
         str(path): names
         for path, tree in trees.items()
         if path != home
-        and (names := {n for n in called_names(tree) if n.startswith(unkeyed) and not n.endswith("Generator")})
+        and (names := {n for n in called_names(tree) if n.startswith(generators) and not keyed.fullmatch(n)})
     }
     assert found == {}
 

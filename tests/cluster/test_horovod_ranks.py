@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from launching import Launcher, wait_until
 
+from launching import Launcher, wait_until
 from mwr_hpc.errors import ClusterError, ConfigError
 from mwr_hpc.training.communicator import require_horovod
 

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from launching import SLEEP, Launcher, wait_until
 
+from launching import SLEEP, Launcher, wait_until
 from mwr_hpc.errors import ClusterError, StopRequested
 from mwr_hpc.training.placement import LostRanksError
 
