@@ -50,7 +50,7 @@ def measure(folder: Path, shape: tuple[int, int, int], ncube: int) -> dict[str, 
     figures["extract_cpu_s"] = cpu_seconds(
         lambda: extract_subtomograms({"tomogram": folder / "t.ome.zarr", "mask": None}, extraction, crops)
     )
-    count = len(CubeReader(crops / "crops")) * ROTATIONS
+    count = len(CubeReader(crops)) * ROTATIONS
     for name, predicted in (("first", None), ("later", crops)):
         parameters = {**common, "iteration": 1, "rotations": ROTATIONS, "tilt_range": [-60.0, 60.0]}
         inputs = {"subtomograms": crops, "predicted": predicted}

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import zarr
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from mwr_hpc.errors import InputError
 
@@ -33,32 +33,23 @@ def as_float32(cube: NDArray[np.float16]) -> NDArray[np.float32]:
     return _ALL_FLOAT16.take(cube.view(np.uint16), mode="clip")
 
 
-def read_table(group: zarr.Group, name: str) -> NDArray[Any]:
-    """Read a whole small array of a group."""
-    array = group[name]
-    if not isinstance(array, zarr.Array):
-        raise InputError(f"{group.store_path}: {name} is not an array; remove the group and run again")
-    return np.asarray(array[...])
-
-
 class CubeWriter:
     """Writes an array of cubes item by item, a whole shard at a time, from one process.
 
     Parameters
     ----------
-    group
-        Where the array is made.
-    name
-        Of the array.
+    path
+        The array's folder, made here.
     shape
         (n, ..., C, C, C); each of the n items is one cube or a few.
     """
 
-    def __init__(self, group: zarr.Group, name: str, shape: tuple[int, ...]) -> None:
+    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
         item_bytes = int(np.prod(shape[1:])) * np.dtype(np.float16).itemsize
         self._per_shard = max(1, min(shape[0], SHARD_BYTES // item_bytes))
-        self._array = group.create_array(
-            name,
+        self._path = path
+        self._array = zarr.create_array(
+            path,
             shape=shape,
             dtype=np.float16,
             chunks=(*(1 for _ in shape[:-3]), *shape[-3:]),
@@ -83,11 +74,15 @@ class CubeWriter:
         """Write the next item, (..., C, C, C) of any floating type."""
         self.next_item()[...] = item
 
-    def close(self) -> None:
-        """Write what waits; raise ValueError when items are missing."""
+    def close(self, **tables: NDArray[Any]) -> None:
+        """Write what waits, and `tables`, small arrays that belong to it; raise ValueError when items are missing.
+
+        The tables become attributes: arrays of their own would double the number of files.
+        """
         self._flush()
         if self._written != self._array.shape[0]:
-            raise ValueError(f"{self._written} items were written to {self._array.name}, not {self._array.shape[0]}")
+            raise ValueError(f"{self._written} items were written to {self._path}, not {self._array.shape[0]}")
+        self._array.attrs.update({name: table.tolist() for name, table in tables.items()})
 
     def _flush(self) -> None:
         self._array[self._written : self._written + self._waiting] = self._buffer[: self._waiting]
@@ -117,6 +112,7 @@ class CubeReader:
             layout = codec["configuration"]
             shard = description["chunk_grid"]["configuration"]["chunk_shape"]
             self.shape: tuple[int, ...] = tuple(description["shape"])
+            self._tables: dict[str, Any] = description.get("attributes", {})
             fits = description["data_type"] == "float16" and all(layout[key] == _LAYOUT[key] for key in _LAYOUT)
         except (OSError, KeyError, ValueError, TypeError) as error:
             raise InputError(f"{path}: not a readable array of cubes ({error}); remove it and run again") from error
@@ -129,6 +125,12 @@ class CubeReader:
         """Return the number of items."""
         return self.shape[0]
 
+    def table(self, name: str, dtype: DTypeLike) -> NDArray[Any]:
+        """Return one of the tables that were written with the cubes."""
+        if name not in self._tables:
+            raise InputError(f"{self._path}: {name} is missing; remove {self._path} and run again")
+        return np.array(self._tables[name], dtype)
+
     def read(self, item: int, *cube: int) -> NDArray[np.float16]:
         """Read one cube, (C, C, C): item `item`, and which cube of it when an item is several."""
         shard, within = divmod(item, self._items_per_shard)
@@ -138,7 +140,7 @@ class CubeReader:
         count = int(np.prod(self.shape[-3:]))
         if size != 2 * count:
             raise InputError(
-                f"{path}: damaged, cube {item} {cube} is missing; remove {self._path.parent} and run again"
+                f"{path}: damaged, cube {item} {cube} is missing; remove {self._path} and run again"
             )
         return np.fromfile(path, "<f2", count, offset=int(offset)).reshape(self.shape[-3:])
 

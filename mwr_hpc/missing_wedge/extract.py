@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from mwr_hpc.errors import InputError
@@ -47,8 +46,9 @@ def extract_subtomograms(inputs: Mapping[str, Path], parameters: Mapping[str, An
         (add crops of a block that training crops avoid, where the volume is large enough), `subtomograms` (the input
         is itself a sub-tomogram, so crops must lie inside it).
     output
-        Zarr group to write: `crops` (n, K, K, K) float16; `valid` (n, 6) int16, the box [z0, z1, y0, y1, x0, x1] of
-        each crop that lies inside the tomogram; `centres` (n, 3) int32; `held_out` (n,) bool, training crops first.
+        Zarr array of crops to write, (n, K, K, K) float16, with the tables `valid` (n, 6), the box
+        [z0, z1, y0, y1, x0, x1] of each crop that lies inside the tomogram, `centres` (n, 3), and `held_out` (n,),
+        training crops first.
 
     Returns
     -------
@@ -79,15 +79,15 @@ def extract_subtomograms(inputs: Mapping[str, Path], parameters: Mapping[str, An
 
     valid = np.empty((len(centres), 6), np.int16)
     with disk_full_reported(output):
-        group = zarr.create_group(output)
-        crops = CubeWriter(group, "crops", (len(centres), size, size, size))
+        crops = CubeWriter(output, (len(centres), size, size, size))
         for index, centre in enumerate(centres):
             raw, valid[index] = cut_crop(interior, centre, size, mean)
             crops.append(np.clip(normalization.apply(raw), -FLOAT16_SAFE, FLOAT16_SAFE))
-        crops.close()
-        group.create_array("valid", data=valid)
-        group.create_array("centres", data=centres + np.array(interior.start, np.int32))
-        group.create_array("held_out", data=np.arange(len(centres)) >= len(training))
+        crops.close(
+            valid=valid,
+            centres=centres + np.array(interior.start, np.int32),
+            held_out=np.arange(len(centres)) >= len(training),
+        )
     return {"training": len(training), "held_out": len(held_out)}
 
 

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
-from mwr_hpc.missing_wedge.cube_arrays import CubeReader, as_float32, read_table
+from mwr_hpc.missing_wedge.cube_arrays import CubeReader, as_float32
 from mwr_hpc.numerics.rotation import WEDGE_ROTATIONS, turn, turn_box
 
 Cube = NDArray[np.float32]
+
+TARGET = 0
+"""The place of the target among the cubes of a sub-tomogram."""
 
 
 class Sample(NamedTuple):
@@ -27,9 +29,8 @@ class Sample(NamedTuple):
 class _Pairs:
     """What is known of one tomogram's pairs without reading a cube."""
 
-    targets: CubeReader
-    inputs: CubeReader
-    which: NDArray[np.uint8]
+    cubes: CubeReader
+    inputs: NDArray[np.intp]
     rotations: NDArray[np.uint8]
     valid: NDArray[np.int16]
     held_out: NDArray[np.bool_]
@@ -41,7 +42,7 @@ class PairDataset:
     Parameters
     ----------
     paths
-        For each tomogram's id the group that `make_pairs` wrote.
+        For each tomogram's id what `make_pairs` wrote.
     held_out_tomograms
         Ids of tomograms of which no pair is trained on.
 
@@ -72,8 +73,8 @@ class PairDataset:
         pairs = self._tomograms[sample.tomogram]
         index = int(pairs.rotations[sample.crop, sample.slot])
         rotation = WEDGE_ROTATIONS[index]
-        x = as_float32(turn(pairs.inputs.read(sample.crop, int(pairs.which[index])), rotation))
-        y = as_float32(turn(pairs.targets.read(sample.crop), rotation))
+        x = as_float32(turn(pairs.cubes.read(sample.crop, int(pairs.inputs[index])), rotation))
+        y = as_float32(turn(pairs.cubes.read(sample.crop, TARGET), rotation))
         z0, z1, y0, y1, x0, x1 = turn_box(pairs.valid[sample.crop], len(y), rotation)
         weight = np.zeros(y.shape, np.float32)
         weight[z0:z1, y0:y1, x0:x1] = 1
@@ -81,9 +82,11 @@ class PairDataset:
 
 
 def _open(path: Path) -> _Pairs:
-    group = zarr.open_group(path, mode="r")
+    cubes = CubeReader(path)
     return _Pairs(
-        CubeReader(path / "targets"),
-        CubeReader(path / "inputs"),
-        *(read_table(group, name) for name in ("which", "rotations", "valid", "held_out")),
+        cubes,
+        cubes.table("inputs", np.intp),
+        cubes.table("rotations", np.uint8),
+        cubes.table("valid", np.int16),
+        cubes.table("held_out", bool),
     )

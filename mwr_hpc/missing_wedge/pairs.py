@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from mwr_hpc.io.atomic import disk_full_reported
-from mwr_hpc.missing_wedge.cube_arrays import CubeReader, CubeWriter, as_float32, read_table
+from mwr_hpc.missing_wedge.cube_arrays import CubeReader, CubeWriter, as_float32
 from mwr_hpc.numerics.keyed_random import keyed_generator
 from mwr_hpc.numerics.rotation import WEDGE_ROTATIONS, turned_regions
 from mwr_hpc.numerics.wedge import combine, filtered_centres, measured_region
@@ -25,15 +24,15 @@ def make_pairs(inputs: Mapping[str, Path], parameters: Mapping[str, Any], output
     Parameters
     ----------
     inputs
-        `subtomograms`: the group that `extract` wrote; `predicted`: the group with the network's `crops` of them, or
+        `subtomograms`: what `extract` wrote; `predicted`: the network's prediction of them, or
         None in the first iteration.
     parameters
         `id`, `iteration`, `cube_size`, `crop_size`, `tilt_range`, `rotations` (how many of the 20), `seed`.
     output
-        Zarr group to write, C = cube_size: `targets` (n, C, C, C) float16; `inputs` (n, m, C, C, C) float16, one cube
-        for each distinct turned wedge; `which` (20,) uint8, for each of WEDGE_ROTATIONS which of the m cubes;
-        `rotations` (n, rotations) uint8, the rotations chosen; `valid` (n, 6) int16, in the frame of the centre cube;
-        `held_out` (n,) bool.
+        Zarr array of cubes to write, (n, 1 + m, C, C, C) float16, C = cube_size: of each sub-tomogram the target and
+        the inputs of the m distinct turned wedges. Its tables: `inputs` (20,), for each of WEDGE_ROTATIONS which cube
+        is its input; `rotations` (n, rotations), those chosen; `valid` (n, 6), in the frame of the centre cube;
+        `held_out` (n,).
 
     Returns
     -------
@@ -52,30 +51,27 @@ def make_pairs(inputs: Mapping[str, Path], parameters: Mapping[str, Any], output
     margin = (crop_size - cube_size) // 2
     centre = (slice(margin, margin + cube_size),) * 3
     cube = (cube_size, cube_size, cube_size)
-    crops = CubeReader(inputs["subtomograms"] / "crops")
-    predicted = CubeReader(inputs["predicted"] / "crops") if inputs.get("predicted") else None
-    extracted = zarr.open_group(inputs["subtomograms"], mode="r")
-    valid, held_out = read_table(extracted, "valid"), read_table(extracted, "held_out")
+    crops = CubeReader(inputs["subtomograms"])
+    predicted = CubeReader(inputs["predicted"]) if inputs.get("predicted") else None
     rotations = _chosen_rotations(len(crops), parameters)
 
     with disk_full_reported(output):
-        group = zarr.create_group(output)
-        targets = CubeWriter(group, "targets", (len(crops), *cube))
-        wedged = CubeWriter(group, "inputs", (len(crops), len(regions), *cube))
+        pairs = CubeWriter(output, (len(crops), 1 + len(regions), *cube))
         for index in range(len(crops)):
             volume = as_float32(crops.read(index))
             if predicted is not None:
                 volume = combine(volume, as_float32(predicted.read(index)), region)
-            targets.append(volume[centre])
-            places = wedged.next_item()
-            for place, filtered in zip(places, filtered_centres(volume, regions, cube_size), strict=True):
+            target, *wedged = pairs.next_item()
+            target[...] = volume[centre]
+            for place, filtered in zip(wedged, filtered_centres(volume, regions, cube_size), strict=True):
                 place[...] = filtered
-        targets.close()
-        wedged.close()
-        group.create_array("which", data=which)
-        group.create_array("rotations", data=rotations)
-        group.create_array("valid", data=np.clip(valid - margin, 0, cube_size).astype(np.int16))
-        group.create_array("held_out", data=held_out)
+        valid = crops.table("valid", np.int16)
+        pairs.close(
+            inputs=1 + which.astype(np.intp),
+            rotations=rotations,
+            valid=np.clip(valid - margin, 0, cube_size),
+            held_out=crops.table("held_out", bool),
+        )
     return {"pairs": int(rotations.size)}
 
 
