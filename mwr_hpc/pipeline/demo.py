@@ -21,7 +21,7 @@ from mwr_hpc.pipeline import coordinator, prediction
 from mwr_hpc.pipeline.stages import Outcome
 from mwr_hpc.simulation.tomogram import TomogramSpecification, simulate_tomogram
 
-SPECIFICATION = TomogramSpecification(shape=(80, 128, 128), snr=5.0, crowding=0.2, contrast="dark")
+SPECIFICATION = TomogramSpecification(shape=(80, 128, 128), snr=20.0, crowding=0.2, contrast="dark")
 
 TRAINING: dict[str, Any] = {
     "iterations": 4,
