@@ -1,0 +1,34 @@
+"""What `auto` becomes, and how many threads there are."""
+
+import os
+
+import pytest
+
+from mwr_hpc.training.hardware import available_threads, resolve_precision
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [("sse2 avx512f avx512_bf16", "bfloat16"), ("amx_tile amx_bf16", "bfloat16"), ("avx2 avx512f", "float32")],
+)
+def test_automatic_precision_is_what_the_processor_multiplies(tmp_path, flags, expected):
+    (tmp_path / "cpuinfo").write_text(f"model name\t: x\nflags\t\t: {flags}\n")
+    assert resolve_precision("auto", tmp_path / "cpuinfo") == expected
+
+
+def test_a_precision_that_was_asked_for_is_kept(tmp_path):
+    assert resolve_precision("float32", tmp_path / "absent") == "float32"
+    assert resolve_precision("auto", tmp_path / "absent") == "float32"
+
+
+def test_threads_come_from_the_launcher_slurm_or_the_affinity(monkeypatch):
+    cores = len(os.sched_getaffinity(0))
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    assert available_threads() == cores
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
+    assert available_threads() == 1
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", str(cores + 5))
+    assert available_threads() == cores
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "3")
+    assert available_threads() == 3
