@@ -4,7 +4,8 @@ Code that does the work emits these and prints nothing; progress bars, the log, 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,17 @@ class EpochFinished(Event):
     input_wait: float
     compute: float
     allreduce: float
+
+
+def event_to_record(event: Event) -> dict[str, Any]:
+    """Return an event as JSON-able values, its kind among them."""
+    return {"event": type(event).__name__, **asdict(event)}
+
+
+def event_from_record(record: dict[str, Any]) -> Event:
+    """Return the event that `event_to_record` described."""
+    kinds = {kind.__name__: kind for kind in Event.__subclasses__()}
+    return kinds[record["event"]](**{name: value for name, value in record.items() if name != "event"})
 
 
 Emit = Callable[[Event], None]

@@ -13,6 +13,7 @@ class StopFlag:
         self.signal: signal.Signals | None = None
 
     def __call__(self) -> bool:
+        """Whether a stop was asked for."""
         return self.signal is not None
 
     def handle(self, number: int, frame: FrameType | None) -> None:

@@ -135,9 +135,9 @@ class TrainSettings(Settings):
     )
     continue_training: bool | None = option(
         None,
-        "True: there must be a run to go on with. False: there must be none.",
+        "True or automatic: go on with the run that is there, else start one. False: there must be none.",
         group=RUN,
-        automatic="go on where it stopped",
+        automatic="go on where it stopped, as with True",
         may_change=True,
     )
     continue_iter: int | None = option(
@@ -160,6 +160,14 @@ class TrainSettings(Settings):
         automatic="all visible",
         aliases=("gpu_id",),
         may_change=True,
+    )
+    ranks: int = option(
+        None,
+        "Processes that train together (Horovod); they share --batch_size and give the model that one would.",
+        group=RESOURCES,
+        automatic="one per id in --gpuID, else 1",
+        may_change=True,
+        ge=1,
     )
     predict_batch_size: int = option(
         None, "Sub-tomograms per batch of prediction.", group=RESOURCES, automatic="batch_size", may_change=True, ge=1
@@ -212,6 +220,20 @@ class TrainSettings(Settings):
     def _no_iteration_zero(cls, continue_iter: int | None) -> int | None:
         """Scripts for MWR say 0, its default, where they mean none."""
         return continue_iter or None
+
+    @field_validator("ranks", mode="before")
+    @classmethod
+    def _one_rank_per_device(cls, ranks: object, info: ValidationInfo) -> object:
+        return len(info.data.get("gpuID") or (0,)) if ranks is None else ranks
+
+    @model_validator(mode="after")
+    def _normalisation_needs_the_whole_batch(self) -> Self:
+        if self.batch_normalization and self.ranks > 1:
+            raise ValueError(
+                f"--batch_normalization with --ranks {self.ranks}: each rank would normalise by its own part of a "
+                "batch, so the model would depend on their number; use --ranks 1, or leave batch normalisation out"
+            )
+        return self
 
     @field_validator("predict_batch_size", mode="before")
     @classmethod

@@ -1,6 +1,7 @@
 """Runs a trained network: on the sub-tomograms of one tomogram (a stage), or on the tiles that `correct` cuts."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -19,8 +20,8 @@ from mwr_hpc.training.model_file import Description, read_description
 from mwr_hpc.training.prefetch import in_background
 
 FILTER_INPUTS = False
-"""Whether what lies outside the measured region is removed from the network's input once more. A tomogram holds next to
-nothing there, and filtering tiles wraps their faces around: on a phantom the wedge correlation fell from 0.70 to 0.68."""
+"""Whether what lies outside the measured region is removed from the network's input once more, as in training. A
+tomogram holds next to nothing there, and the filter wraps the faces of tiles around: docs/method.md has the figures."""
 
 Cube = NDArray[np.float32]
 Item = TypeVar("Item")
@@ -63,14 +64,8 @@ class Predictor:
     ) -> None:
         configure(devices, deterministic)
         self.precision = precision or _precision_here(read_description(model))
-        self._network, self.description = load_network(model, self.precision)
+        self._forward, self.description = _loaded(model, model.stat().st_mtime_ns, self.precision)
         self._batch_size = batch_size
-        keys = len(self._network.inputs) > 1
-
-        def forward(x: Any) -> Any:
-            return self._network([x, tf.zeros((tf.shape(x)[0], 2), tf.int32)] if keys else x, training=False)
-
-        self._forward = tf.function(forward, autograph=False, reduce_retracing=True)
 
     def limit_batch(self, most: int) -> None:
         """Predict no more than `most` volumes at once, but at least one."""
@@ -151,6 +146,18 @@ def predict_subtomograms(inputs: Mapping[str, Path], parameters: Mapping[str, An
 def network_input(volume: NDArray[Any], region: Region) -> Cube:
     """What the network is given for a measured volume, (z, y, x)."""
     return filter_volume(volume, region) if FILTER_INPUTS else np.asarray(volume, np.float32)
+
+
+@lru_cache(maxsize=1)
+def _loaded(model: Path, modified: int, precision: Literal["float32", "bfloat16"]) -> tuple[Any, Description]:
+    """The network as a function, kept from one tomogram to the next: tracing its graph takes seconds."""
+    network, description = load_network(model, precision)
+    keys = len(network.inputs) > 1
+
+    def forward(x: Any) -> Any:
+        return network([x, tf.zeros((tf.shape(x)[0], 2), tf.int32)] if keys else x, training=False)
+
+    return tf.function(forward, autograph=False, reduce_retracing=True), description
 
 
 def _precision_here(description: Description) -> Literal["float32", "bfloat16"]:

@@ -15,14 +15,17 @@ from mwr_hpc.io.atomic import remove_partials
 from mwr_hpc.missing_wedge.cohort import Cohort, TomogramEntry, write_cohort
 from mwr_hpc.numerics.wedge import effective_tilt_range
 from mwr_hpc.pipeline.event_log import recording
+from mwr_hpc.pipeline.launch import InProcess, Launcher, LocalRanks
 from mwr_hpc.pipeline.lock import RunLock
+from mwr_hpc.pipeline.rank_job import RankJob
 from mwr_hpc.pipeline.receipts import Receipt, ReceiptBook
 from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner
 from mwr_hpc.pipeline.starting import continue_from, freeze_settings, read_cohort
 from mwr_hpc.pipeline.training_units import TrainingUnits, newest_trained
 from mwr_hpc.pipeline.units import Claim, Unit
 from mwr_hpc.run_directory import RunDirectory
-from mwr_hpc.training.communicator import SerialCommunicator
+from mwr_hpc.training.communicator import require_horovod
+from mwr_hpc.training.sampler import check_batch_size
 
 KEPT_ITERATIONS = 2
 """How many iterations keep their arrays; of the older ones the model and the curves remain."""
@@ -54,6 +57,9 @@ def train(settings: TrainSettings, emit: Emit, should_stop: ShouldStop) -> Outco
     StopRequested
         After a stop in good order.
     """
+    if settings.ranks > 1:
+        require_horovod()
+        check_batch_size(settings.batch_size, settings.ranks)
     cohort = read_cohort(settings)
     run = RunDirectory(settings.run_dir, settings.result_dir)
     with RunLock(run.lock) as lock:
@@ -66,8 +72,11 @@ def train(settings: TrainSettings, emit: Emit, should_stop: ShouldStop) -> Outco
         write_cohort(run.cohort, cohort.entries)
         log = recording(run.events, emit)
         quarantine = Quarantine(run.quarantine)
-        runner = StageRunner(book, quarantine, Claim(run.lock, lock.token), run.logs, log, should_stop)
-        job = _Job(frozen, run, cohort, TrainingUnits(frozen, run, book), runner, log)
+        claim = Claim(run.lock, lock.token)
+        runner = StageRunner(book, quarantine, claim, run.logs, log, should_stop)
+        alone = frozen.ranks == 1
+        launch = InProcess(log, should_stop) if alone else LocalRanks(frozen.ranks, run.logs, log, should_stop)
+        job = _Job(frozen, run, cohort, TrainingUnits(frozen, run, book), runner, claim, launch, log)
         with local_pool(min(frozen.preprocessing_ncpus or available_cores(), len(cohort.entries))) as pool:
             job.run(pool)
         return Outcome(cohort.problems | quarantine.reasons(), list(run.existing_models().values()))
@@ -82,6 +91,8 @@ class _Job:
     cohort: Cohort
     units: TrainingUnits
     runner: StageRunner
+    claim: Claim
+    launch: Launcher
     emit: Emit
 
     def run(self, pool: Pool) -> None:
@@ -97,7 +108,7 @@ class _Job:
             self.emit(IterationStarted(iteration, self.settings.iterations))
             if iteration > newest:
                 pairs = self._make_pairs(iteration, entries, extracted, predicted, pool)
-                self._train(iteration, pairs, held_out, converted)
+                self._train(iteration, entries, pairs, held_out, converted, extracted)
             if iteration < self.settings.iterations:
                 predicted = self._predict(iteration, entries, extracted)
             self._remove_arrays(iteration - KEPT_ITERATIONS)
@@ -126,9 +137,15 @@ class _Job:
         return self._stage(f"pairs_{iteration:02d}", units, pool)
 
     def _train(
-        self, iteration: int, pairs: dict[str, Receipt], held_out: frozenset[str], converted: dict[str, Receipt]
+        self,
+        iteration: int,
+        entries: list[TomogramEntry],
+        pairs: dict[str, Receipt],
+        held_out: frozenset[str],
+        converted: dict[str, Receipt],
+        extracted: dict[str, Receipt],
     ) -> None:
-        """Train in this process; a failure of the training is nobody's input's, so it is raised as it is."""
+        """Train; a failure of the training is nobody's input's, so it is raised as it is."""
         voxel_sizes = {tuple(receipt.figures["voxel_size"]) for receipt in converted.values()}
         training_set = {
             "tomograms": sorted(pairs),
@@ -138,12 +155,17 @@ class _Job:
             "contrast": self.settings.contrast,
         }
         unit = self.units.train(iteration, pairs, held_out, training_set)
-        self.runner.run_here(
-            unit,
+        last = iteration == self.settings.iterations
+        predict = [] if last else [self.units.predict(entry, iteration, extracted[entry.id], None) for entry in entries]
+        job = RankJob(
+            train=unit,
+            predict=predict,
+            model=self.run_directory.model(iteration),
+            claim=self.claim,
             checkpoint_folder=self.run_directory.checkpoint(iteration),
             curves_path=self.run_directory.curves(iteration),
-            communicator=SerialCommunicator(),
         )
+        self.runner.run_one(unit, lambda: self.launch(job))
 
     def _predict(
         self, iteration: int, entries: list[TomogramEntry], extracted: dict[str, Receipt]

@@ -1,11 +1,10 @@
-"""``events.jsonl``: everything that happened to a run, a line an event, for `status` and for whoever looks next morning."""
+"""``events.jsonl``: what happened to a run, a line an event, for `status` and for whoever looks next morning."""
 
 import json
 import time
-from dataclasses import asdict
 from pathlib import Path
 
-from mwr_hpc.events import Emit, Event, TrainingStep, UnitProgress
+from mwr_hpc.events import Emit, Event, TrainingStep, UnitProgress, event_to_record
 
 
 def recording(path: Path, emit: Emit) -> Emit:
@@ -17,7 +16,7 @@ def recording(path: Path, emit: Emit) -> Emit:
 
     def observe(event: Event) -> None:
         if not isinstance(event, TrainingStep | UnitProgress):
-            line = {"time": round(time.time(), 3), "event": type(event).__name__, **asdict(event)}
+            line = {"time": round(time.time(), 3), **event_to_record(event)}
             with path.open("a") as stream:
                 stream.write(json.dumps(line) + "\n")
         emit(event)

@@ -26,7 +26,7 @@ PATIENCE = 60.0
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a run; `started` is the process's start time in clock ticks since boot, so a reused pid is told apart."""
+    """Who holds a run; `started`, the process's start time in clock ticks since boot, tells a reused pid apart."""
 
     token: str
     host: str
@@ -134,7 +134,9 @@ def read_holder(path: Path) -> Holder | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"{path}: not a lock file of this program ({error}). Remove it if no run is using the folder.") from None
+        raise ConfigError(
+            f"{path}: not a lock file of this program ({error}). Remove it if no run is using the folder."
+        ) from None
 
 
 def is_held(path: Path, token: str) -> bool:
@@ -146,7 +148,9 @@ def is_held(path: Path, token: str) -> bool:
 def check_token(path: Path, token: str) -> None:
     """Raise StageError unless the lock at `path` is the one of `token`: called before anything is published."""
     if not is_held(path, token):
-        raise StageError(f"{path.parent}: another coordinator has taken this run over; nothing more is written by this one.")
+        raise StageError(
+            f"{path.parent}: another coordinator has taken this run over; nothing more is written by this one."
+        )
 
 
 def _has_beaten(observed: Holder | None, current: Holder) -> bool:

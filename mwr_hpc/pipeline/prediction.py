@@ -74,7 +74,8 @@ def predict(settings: PredictSettings, emit: Emit, should_stop: ShouldStop) -> O
             stage = "correct" if len(models) == 1 else f"correct_{model.name}"
             folder = out if len(models) == 1 else out / model.name
             quarantine = Quarantine(state / "quarantine" / stage)
-            runner = StageRunner(book, quarantine, Claim(state / "lock.json", lock.token), state / "logs", emit, should_stop)
+            claim = Claim(state / "lock.json", lock.token)
+            runner = StageRunner(book, quarantine, claim, state / "logs", emit, should_stop)
             units = [_unit(settings, model, entry, stage, folder, book) for entry in cohort.entries]
             done = runner.run(stage, units, InlinePool())
             results += [unit.target for unit in units if unit.name in done]

@@ -7,11 +7,10 @@ failed would be the same one again (`retry` or a repaired file change that).
 import json
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from mwr_hpc.cluster.pool import Finished, Pool
 from mwr_hpc.errors import DiskFullError, InputError, MwrError, StageError, StopRequested
@@ -162,13 +161,22 @@ class StageRunner:
         self._emit(StageFinished(stage, done, skipped, failed, time.perf_counter() - started))
         return receipts
 
-    def run_here(self, unit: Unit, **services: Any) -> Receipt:
-        """Do one unit in this process with `services` at hand, unless it is done; its errors are raised as they are."""
+    def run_one(self, unit: Unit, work: Callable[[], object]) -> Receipt:
+        """Have `work` do one unit whose target is a file, unless it is done; its errors are raised as they are.
+
+        Raises
+        ------
+        StageError
+            `work` came back without a result.
+        """
         receipt = finished(unit, self.book.get(unit.stage, unit.name))
         self._emit(StageStarted(unit.stage, 1, 1 if receipt else 0))
         started, skipped = time.perf_counter(), receipt is not None
         if receipt is None:
-            receipt = run_unit(unit, self._claim, **services, emit=self._emit, should_stop=self._should_stop)
+            work()
+            receipt = finished(unit, self.book.get(unit.stage, unit.name))
+            if receipt is None:
+                raise StageError(f"{unit.stage} {unit.name} ended without its result {unit.target}")
             self._emit(UnitFinished(unit.stage, unit.name, receipt.seconds))
         self.book.fold(unit.stage, [receipt])
         self._emit(StageFinished(unit.stage, int(not skipped), int(skipped), 0, time.perf_counter() - started))
@@ -191,7 +199,8 @@ class StageRunner:
             raise error
         reason = str(error)
         if not isinstance(error, MwrError):
-            reason = f"{type(error).__name__}: {error} (a fault of the program; traceback in {self._write_traceback(end)})"
+            log = self._write_traceback(end)
+            reason = f"{type(error).__name__}: {error} (a fault of the program; its traceback is in {log})"
         self.quarantine.add(Quarantined(unit.name, unit.stage, unit.key, reason, isinstance(error, InputError)))
         self._emit(UnitFailed(unit.stage, unit.name, reason))
 

@@ -44,7 +44,6 @@ def freeze_settings(settings: TrainSettings, run: RunDirectory, emit: Emit) -> T
     ConfigError
         Another setting differs, the run exists although `continue_training` is false, or a newer version wrote it.
     """
-    asked = settings.model_copy(update=_absolute_paths(settings))
     if not run.config.exists():
         if settings.continue_iter:
             raise ConfigError(
@@ -53,7 +52,7 @@ def freeze_settings(settings: TrainSettings, run: RunDirectory, emit: Emit) -> T
             )
         if settings.continue_training:
             emit(Notice(f"{run.root} holds no run to go on with: a new one starts"))
-        frozen = asked.model_copy(update=resolve_hardware(settings.precision, settings.deterministic))
+        frozen = settings.model_copy(update=resolve_hardware(settings.precision, settings.deterministic))
         _write(run.config, frozen)
         return frozen
     if settings.continue_training is False:
@@ -62,10 +61,10 @@ def freeze_settings(settings: TrainSettings, run: RunDirectory, emit: Emit) -> T
             "Choose another --run_dir, or remove this one yourself."
         )
     before = settings_from_yaml(TrainSettings, run.config)
-    decided = {"precision": before.precision} if settings.precision == "auto" else {}
+    decided: dict[str, object] = {"precision": before.precision} if settings.precision == "auto" else {}
     if settings.deterministic is None:
         decided["deterministic"] = before.deterministic
-    frozen = asked.model_copy(update=decided)
+    frozen = settings.model_copy(update=decided)
     if differing := changed_settings(before, frozen):
         listed = "\n".join(f"  {name}: {old} in the run, {new} asked for" for name, (old, new) in differing.items())
         raise ConfigError(
@@ -76,12 +75,6 @@ def freeze_settings(settings: TrainSettings, run: RunDirectory, emit: Emit) -> T
         _write(run.config, frozen)
     emit(Notice(f"going on with the run in {run.root}"))
     return frozen
-
-
-def _absolute_paths(settings: TrainSettings) -> dict[str, Path]:
-    """A run goes on from whatever folder its command is given in."""
-    values = ((name, getattr(settings, name)) for name in type(settings).model_fields)
-    return {name: value.absolute() for name, value in values if isinstance(value, Path)}
 
 
 def _write(path: Path, settings: TrainSettings) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mwr_hpc.config.schema import TrainSettings
@@ -92,7 +91,7 @@ class TrainingUnits:
             parameters={
                 "id": entry.id,
                 "iteration": iteration,
-                "tilt_range": list(entry.tilt_range),
+                "tilt_range": _tilts(entry),
                 **self._chosen("cube_size", "crop_size", "rotations", "seed"),
             },
             target=self.run.pairs(iteration, entry.id),
@@ -136,15 +135,15 @@ class TrainingUnits:
             receipt=self.book.path("train", f"{iteration:02d}"),
         )
 
-    def predict(self, entry: TomogramEntry, iteration: int, extracted: Receipt, model: Receipt) -> Unit:
-        """The crops of one tomogram as the iteration's network predicts them."""
+    def predict(self, entry: TomogramEntry, iteration: int, extracted: Receipt, model: Receipt | None) -> Unit:
+        """The crops of one tomogram as the iteration's network predicts them; None: a model that is not there yet."""
         return Unit(
             stage=f"predicted_{iteration:02d}",
             name=entry.id,
             function=f"{STAGE_MODULES}.predict:predict_subtomograms",
             inputs={"subtomograms": self.run.subtomograms(entry.id), "model": self.run.model(iteration)},
-            input_keys={"subtomograms": extracted.key, "model": model.checksum},
-            parameters={"tilt_range": list(entry.tilt_range), **self._chosen("precision", "deterministic")},
+            input_keys={"subtomograms": extracted.key, "model": model and model.checksum},
+            parameters={"tilt_range": _tilts(entry), **self._chosen("precision", "deterministic")},
             execution={"batch_size": self.settings.predict_batch_size, "gpuID": self.settings.gpuID},
             target=self.run.predicted(iteration, entry.id),
         )
@@ -168,3 +167,8 @@ def newest_trained(run: RunDirectory, book: ReceiptBook) -> int:
         if receipt is not None and receipt.bytes == path.stat().st_size:
             return iteration
     return 0
+
+
+def _tilts(entry: TomogramEntry) -> list[float]:
+    assert entry.tilt_range is not None, "training knows every tomogram's tilt range, from the list or the settings"
+    return list(entry.tilt_range)

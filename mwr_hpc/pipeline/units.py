@@ -12,7 +12,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,16 @@ class Unit:
     def key(self) -> str:
         """SHA-256 of all that determines the result."""
         return unit_key(self.stage, self.parameters, self.input_keys)
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the unit as JSON-able values."""
+        record: dict[str, Any] = _paths_marked({field.name: getattr(self, field.name) for field in fields(self)})
+        return record
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> "Unit":
+        """Return the unit that `to_record` described."""
+        return cls(**_paths_made(record))
 
 
 @dataclass(frozen=True)
@@ -132,7 +142,7 @@ def run_unit(unit: Unit, claim: Claim, attempt: int = 1, **services: Any) -> Rec
     partial = partial_path(unit.target)
     started, cpu_started = time.perf_counter(), time.process_time()
     try:
-        figures = _load(unit.function)(dict(unit.inputs), {**unit.parameters, **unit.execution}, partial, **services)
+        figures = run_stage(unit, partial, **services)
         files, size = measure(partial)
         receipt = Receipt(
             key=unit.key,
@@ -160,6 +170,27 @@ def run_unit(unit: Unit, claim: Claim, attempt: int = 1, **services: Any) -> Rec
         return receipt
     finally:
         _remove(partial)
+
+
+def run_stage(unit: Unit, output: Path, **services: Any) -> dict[str, Any]:
+    """Call the unit's stage function and publish nothing."""
+    return _load(unit.function)(dict(unit.inputs), {**unit.parameters, **unit.execution}, output, **services)
+
+
+def _paths_marked(value: Any) -> Any:
+    if isinstance(value, Path):
+        return {"path": str(value)}
+    if isinstance(value, Mapping):
+        return {name: _paths_marked(inner) for name, inner in value.items()}
+    return value
+
+
+def _paths_made(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        if value.keys() == {"path"}:
+            return Path(value["path"])
+        return {name: _paths_made(inner) for name, inner in value.items()}
+    return value
 
 
 def _load(function: str) -> Callable[..., dict[str, Any]]:

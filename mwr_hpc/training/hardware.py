@@ -4,6 +4,7 @@ Needs no TensorFlow unless there is a GPU to ask about.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ BFLOAT16_GPU = (8, 0)
 
 
 def available_threads() -> int:
-    """Threads for this process: TensorFlow's own variable where a launcher set it, else SLURM's share or the affinity."""
+    """Threads for this process: what its launcher said (as TensorFlow reads it), else SLURM's share or the affinity."""
     if told := os.environ.get("TF_NUM_INTRAOP_THREADS"):
         return int(told)
     cores = len(os.sched_getaffinity(0))
@@ -54,6 +55,15 @@ def resolve_hardware(precision: Literal["auto", "float32", "bfloat16"], determin
     """
     decided = not _gpu_capabilities() if deterministic is None else deterministic
     return {"precision": resolve_precision(precision), "deterministic": decided}
+
+
+def devices_of_rank(chosen: Sequence[int] | None, local_rank: int) -> list[int] | None:
+    """Give each rank of a host one GPU: of those `chosen`, else of those visible; None where there is none.
+
+    Where SLURM bound each rank to a GPU of its own, that one is all the rank sees.
+    """
+    available = list(chosen) if chosen else list(range(len(_gpu_capabilities())))
+    return [available[local_rank % len(available)]] if available else None
 
 
 def _gpu_capabilities() -> list[tuple[int, int]]:

@@ -1,0 +1,42 @@
+"""One rank of a training: `python -m mwr_hpc.cli.rank JOB`, started by the coordinator or by srun."""
+
+import sys
+from pathlib import Path
+
+from mwr_hpc.cluster.rank_environment import accept_rank
+from mwr_hpc.cluster.signals import stop_on_signals
+from mwr_hpc.errors import MwrError
+from mwr_hpc.events import Event, ignore
+
+
+def main(job_path: Path) -> int:
+    """Work as the rank that the environment says; return the exit code."""
+    try:
+        with stop_on_signals() as should_stop:
+            # The place among the ranks sets the number of threads, which TensorFlow reads when it is imported.
+            placement = accept_rank(job_path.parent)
+            from mwr_hpc.pipeline.rank_job import RankJob, work_as_rank
+            from mwr_hpc.training.communicator import HorovodCommunicator, SerialCommunicator
+            from mwr_hpc.training.hardware import devices_of_rank
+
+            job = RankJob.read(job_path)
+            alone = placement is None or placement.size == 1
+            communicator = SerialCommunicator() if placement is None or alone else HorovodCommunicator(placement)
+            chosen = job.train.execution.get("gpuID") if job.train else None
+            devices = devices_of_rank(chosen, placement.local_rank if placement else 0)
+            emit = _print_event if communicator.rank == 0 else ignore
+            work_as_rank(job, communicator, devices, emit, should_stop)
+    except MwrError as error:
+        print(error, file=sys.stderr, flush=True)
+        return error.exit_code
+    return 0
+
+
+def _print_event(event: Event) -> None:
+    from mwr_hpc.pipeline.rank_job import event_line
+
+    print(event_line(event), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,72 @@
+"""Who trains: this process alone, or several ranks on this host."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mwr_hpc.cluster.ranks import run_ranks
+from mwr_hpc.events import Emit, Notice, ShouldStop
+from mwr_hpc.pipeline.rank_job import RankJob, showing
+from mwr_hpc.pipeline.units import run_unit
+from mwr_hpc.training.communicator import SerialCommunicator
+
+Launcher = Callable[[RankJob], None]
+"""Does the work of a job and comes back when it is done; errors of the training are raised."""
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """Trains in this process, which keeps TensorFlow for the next iteration; the coordinator predicts by itself."""
+
+    emit: Emit
+    should_stop: ShouldStop
+
+    def __call__(self, job: RankJob) -> None:
+        """Train as the only rank."""
+        assert job.train is not None
+        run_unit(
+            job.train,
+            job.claim,
+            checkpoint_folder=job.checkpoint_folder,
+            curves_path=job.curves_path,
+            communicator=SerialCommunicator(),
+            emit=self.emit,
+            should_stop=self.should_stop,
+        )
+
+
+@dataclass(frozen=True)
+class LocalRanks:
+    """Trains and predicts on several ranks of this host.
+
+    Parameters
+    ----------
+    ranks
+        How many.
+    logs
+        Folder for the ranks' whole output.
+    """
+
+    ranks: int
+    logs: Path
+    emit: Emit
+    should_stop: ShouldStop
+
+    def __call__(self, job: RankJob) -> None:
+        """Start the ranks and stay with them."""
+        folder = job.curves_path.parent
+        job_file = folder / "rank_job.json"
+        job.write(job_file)
+        self.logs.mkdir(parents=True, exist_ok=True)
+        try:
+            run_ranks(
+                [sys.executable, "-m", "mwr_hpc.cli.rank", str(job_file)],
+                self.ranks,
+                meeting_folder=folder,
+                log=self.logs / f"ranks_{folder.name}.log",
+                show=showing(self.emit, lambda line: self.emit(Notice(line))),
+                should_stop=self.should_stop,
+            )
+        finally:
+            job_file.unlink(missing_ok=True)

@@ -1,0 +1,153 @@
+"""What the ranks of one iteration do: train together, then share the prediction of the sub-tomograms by tomogram.
+
+The coordinator writes the job to a file, starts the ranks, and reads the result from the receipts, like any other.
+"""
+
+import json
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mwr_hpc.errors import StopRequested
+from mwr_hpc.events import Emit, Event, Notice, ShouldStop, event_from_record, event_to_record
+from mwr_hpc.io.atomic import atomic_file
+from mwr_hpc.pipeline.receipts import checksum
+from mwr_hpc.pipeline.units import Claim, Unit, finished, run_stage, run_unit
+from mwr_hpc.training.communicator import Communicator
+
+EVENT_MARK = "@event "
+"""Starts the lines of a rank's output that are events; all other lines are for people."""
+
+
+@dataclass(frozen=True)
+class RankJob:
+    """One iteration's work for all ranks.
+
+    Attributes
+    ----------
+    train
+        The training; None when it is done.
+    predict
+        One unit for each tomogram; the model's checksum, which only the training will tell, is missing from their keys.
+    model
+        The model that the predictions use.
+    claim
+        The right to publish.
+    checkpoint_folder, curves_path
+        For the training.
+    """
+
+    train: Unit | None
+    predict: Sequence[Unit]
+    model: Path
+    claim: Claim
+    checkpoint_folder: Path
+    curves_path: Path
+
+    def write(self, path: Path) -> None:
+        """Write the job where the ranks can read it."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        record = {
+            "train": self.train and self.train.to_record(),
+            "predict": [unit.to_record() for unit in self.predict],
+            "model": str(self.model),
+            "claim": [str(self.claim.lock), self.claim.token],
+            "checkpoint_folder": str(self.checkpoint_folder),
+            "curves_path": str(self.curves_path),
+        }
+        with atomic_file(path) as partial:
+            partial.write_text(json.dumps(record))
+
+    @classmethod
+    def read(cls, path: Path) -> "RankJob":
+        """Read what `write` wrote."""
+        record = json.loads(path.read_text())
+        lock, token = record["claim"]
+        return cls(
+            train=record["train"] and Unit.from_record(record["train"]),
+            predict=[Unit.from_record(unit) for unit in record["predict"]],
+            model=Path(record["model"]),
+            claim=Claim(Path(lock), token),
+            checkpoint_folder=Path(record["checkpoint_folder"]),
+            curves_path=Path(record["curves_path"]),
+        )
+
+
+def work_as_rank(
+    job: RankJob, communicator: Communicator, devices: Sequence[int] | None, emit: Emit, should_stop: ShouldStop
+) -> None:
+    """Do one rank's part of a job.
+
+    Parameters
+    ----------
+    job
+        The same for all ranks.
+    communicator
+        The other ranks.
+    devices
+        The GPU of this rank, None on a CPU.
+    emit
+        Called with every event; of the training's, only rank 0's are worth showing.
+    should_stop
+        Polled.
+
+    Raises
+    ------
+    StopRequested
+        After a stop in good order.
+    MwrError
+        The training failed.
+    """
+    if job.train is not None:
+        services: dict[str, Any] = {
+            "checkpoint_folder": job.checkpoint_folder,
+            "curves_path": job.curves_path,
+            "communicator": communicator,
+            "emit": emit,
+            "should_stop": should_stop,
+        }
+        unit = _with_devices(job.train, devices)
+        if communicator.rank == 0:
+            run_unit(unit, job.claim, **services)
+        else:
+            run_stage(unit, unit.target, **services)
+        communicator.barrier()
+    known = checksum(job.model)
+    for unit in job.predict[communicator.rank :: communicator.size]:
+        complete = _with_devices(replace(unit, input_keys={**unit.input_keys, "model": known}), devices)
+        if finished(complete):
+            continue
+        if should_stop():
+            raise StopRequested("stopped between two tomograms; those that are done are kept")
+        _predict(complete, job.claim, emit)
+
+
+def _predict(unit: Unit, claim: Claim, emit: Emit) -> None:
+    """Leave a failure to the coordinator, which tries the unit again by itself and quarantines the tomogram."""
+    try:
+        run_unit(unit, claim)
+    except Exception:
+        emit(Notice(f"{unit.stage} of {unit.name} failed on a rank:\n{traceback.format_exc()}", warning=True))
+
+
+def _with_devices(unit: Unit, devices: Sequence[int] | None) -> Unit:
+    return replace(unit, execution={**unit.execution, "gpuID": devices})
+
+
+def event_line(event: Event) -> str:
+    """Spell an event as a line of a rank's output."""
+    return EVENT_MARK + json.dumps(event_to_record(event))
+
+
+def showing(emit: Emit, show: Callable[[str], Any]) -> Callable[[str], None]:
+    """An observer of rank 0's lines: events go to `emit`, everything else to `show`."""
+
+    def observe(line: str) -> None:
+        if line.startswith(EVENT_MARK):
+            emit(event_from_record(json.loads(line.removeprefix(EVENT_MARK))))
+        else:
+            show(line)
+
+    return observe
