@@ -15,7 +15,7 @@ exec 9>"$folder.lock" # two makes in one checkout: the second waits and finds th
 flock 9
 key=$({ "$python" -VV && cat constraints.txt setup.cfg "$0"; } | sha256sum | cut -c 1-16)
 if [ "$(cat "$folder/made-from" 2>/dev/null)" != "$key" ]; then
-    echo "making the environment in $folder (one to three minutes)"
+    echo "making the environment in $folder (a few minutes)"
     rm -rf "$folder"
     "$python" -m venv "$folder"
     pip=("$folder/bin/python" -m pip -qq --disable-pip-version-check --no-input)
