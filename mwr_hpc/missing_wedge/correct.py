@@ -1,6 +1,6 @@
 """Stage: a whole tomogram through a trained network, in overlapping tiles, blended and written slab by slab.
 
-Three things happen at once: a thread reads, normalises and filters tiles, another has the network predict them, and
+Three things happen at once: a thread reads and normalises tiles, another has the network predict them, and
 this one blends and writes. Memory is that of two slabs of tiles, one read and one written.
 """
 
@@ -17,7 +17,7 @@ from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.io.mrc import MrcWriter
 from mwr_hpc.io.ome_zarr import OmeZarrWriter
 from mwr_hpc.io.volume import Volume, open_volume
-from mwr_hpc.missing_wedge.predict import Predictor, network_input
+from mwr_hpc.missing_wedge.predict import Predictor
 from mwr_hpc.numerics.normalization import (
     Normalization,
     StatisticsAccumulator,
@@ -97,7 +97,7 @@ def correct_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
     def network_inputs() -> Iterator[tuple[tuple[Tile, Any], NDArray[np.float32]]]:
         for tile, values in read_tiles(volume.data, plan, statistics.mean):
             measured = normalization.apply(values)
-            yield (tile, measured if parameters["keep_measured"] else None), network_input(measured, region)
+            yield (tile, measured if parameters["keep_measured"] else None), measured
 
     def corrected() -> Iterator[tuple[Tile, NDArray[np.float32]]]:
         for (tile, measured), prediction in predictor.predicted(in_background(network_inputs())):

@@ -11,17 +11,12 @@ from numpy.typing import NDArray
 
 from mwr_hpc.errors import StageError
 from mwr_hpc.io.atomic import disk_full_reported
-from mwr_hpc.missing_wedge.cube_arrays import CubeReader, CubeWriter
+from mwr_hpc.missing_wedge.cube_arrays import CubeReader, CubeWriter, as_float32
 from mwr_hpc.missing_wedge.network import load_network
-from mwr_hpc.numerics.wedge import Region, filter_volume, measured_region
 from mwr_hpc.training.framework import configure, tf
 from mwr_hpc.training.hardware import resolve_precision
 from mwr_hpc.training.model_file import Description, read_description
 from mwr_hpc.training.prefetch import in_background
-
-FILTER_INPUTS = False
-"""Whether what lies outside the measured region is removed from the network's input once more, as in training. A
-tomogram holds next to nothing there, and the filter wraps the faces of tiles around: docs/method.md has the figures."""
 
 Cube = NDArray[np.float32]
 Item = TypeVar("Item")
@@ -100,12 +95,15 @@ class Predictor:
 def predict_subtomograms(inputs: Mapping[str, Path], parameters: Mapping[str, Any], output: Path) -> dict[str, Any]:
     """Predict every sub-tomogram of one tomogram.
 
+    The network is given them as they are: a tomogram holds next to nothing outside its measured region, and removing
+    that once more, as in training, wraps the faces of a crop around and was measured worse (docs/method.md).
+
     Parameters
     ----------
     inputs
         "subtomograms": what `extract` wrote; "model": the model file.
     parameters
-        "tilt_range", "batch_size", "precision", "deterministic"; "gpuID" where devices were chosen.
+        "batch_size", "precision", "deterministic"; "gpuID" where devices were chosen.
     output
         Zarr array to write, (n, K, K, K) float16, as the sub-tomograms.
 
@@ -131,21 +129,13 @@ def predict_subtomograms(inputs: Mapping[str, Path], parameters: Mapping[str, An
         parameters["deterministic"],
     )
     crops = CubeReader(inputs["subtomograms"])
-    low, high = parameters["tilt_range"]
-    size = crops.shape[-1]
-    region = measured_region((size, size, size), (low, high))
-    volumes = ((None, network_input(crops.read(index), region)) for index in range(len(crops)))
+    volumes = ((None, as_float32(crops.read(index))) for index in range(len(crops)))
     with disk_full_reported(output):
         writer = CubeWriter(output, crops.shape)
         for _, prediction in predictor.predicted(in_background(volumes, ahead=2 * parameters["batch_size"])):
             writer.append(prediction)
         writer.close()
     return {"crops": len(crops)}
-
-
-def network_input(volume: NDArray[Any], region: Region) -> Cube:
-    """What the network is given for a measured volume, (z, y, x)."""
-    return filter_volume(volume, region) if FILTER_INPUTS else np.asarray(volume, np.float32)
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,8 @@
 """A whole volume through a network in overlapping tiles, blended with weights that sum to one.
 
-The volume is divided into cores that abut. Each tile is a core with a margin of context all round; neighbours blend
-over the inner half of the margin, and what a tile says in the outer half is discarded. Tiles come row by row in z,
+The volume is divided into cores that abut. Each tile is a core with a margin of context on all sides but the volume's
+own faces, beyond which there is nothing to see; neighbours blend over the inner half of the margin, and what a tile
+says in the outer half is discarded. Tiles come row by row in z,
 and only the planes that a row can still change are held in memory.
 """
 
@@ -30,11 +31,15 @@ class Tile:
 
 @dataclass(frozen=True)
 class TilePlan:
-    """How a volume of `shape` is divided: `borders` of the cores along each axis, one `tile_shape` for all tiles."""
+    """How a volume of `shape` is divided: along each axis `borders` of the cores and `starts` of the tiles.
+
+    All tiles have one `tile_shape`.
+    """
 
     shape: Shape
     tile_shape: Shape
     borders: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+    starts: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
     overlap: int
     """Neighbours blend over this many voxels on either side of a border between cores."""
 
@@ -49,10 +54,7 @@ class TilePlan:
             yield [self._tile((z, y, x)) for y, x in itertools.product(height, width)]
 
     def _tile(self, index: tuple[int, int, int]) -> Tile:
-        z, y, x = (
-            (borders[i] + borders[i + 1] - size) // 2
-            for i, borders, size in zip(index, self.borders, self.tile_shape, strict=True)
-        )
+        z, y, x = (starts[i] for i, starts in zip(index, self.starts, strict=True))
         return Tile(index, (z, y, x))
 
     def support(self, axis: int, index: int) -> tuple[int, int]:
@@ -94,8 +96,8 @@ def plan_tiles(shape: Shape, tile_size: int, core_size: int, multiple: int) -> T
     shape
         (nz, ny, nx) of the volume.
     tile_size, core_size
-        Largest edge of a tile and of its core; the margin, half their difference, is the same on all axes. Tiles
-        are narrower where the volume is, or where equal cores leave room.
+        Largest edge of a tile, and of its core where it has neighbours on both sides; the margin, half their
+        difference, is the same on all axes. Tiles are narrower where the volume is, or where equal ones leave room.
     multiple
         Every tile edge is a multiple of this, 2 to the power of the network's depth.
 
@@ -111,13 +113,17 @@ def plan_tiles(shape: Shape, tile_size: int, core_size: int, multiple: int) -> T
         )
     margin = (tile_size - core_size) // 2
 
-    def divide(n: int) -> tuple[int, tuple[int, ...]]:
-        parts = math.ceil(n / core_size)
-        edge = math.ceil((math.ceil(n / parts) + 2 * margin) / multiple) * multiple
-        return min(tile_size, edge), tuple(part * n // parts for part in range(parts + 1))
+    def divide(n: int) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+        parts = max(1, math.ceil((n - 2 * margin) / core_size))
+        edge = min(tile_size, math.ceil((n + 2 * margin * (parts - 1)) / parts / multiple) * multiple)
+        if parts == 1:
+            return edge, (0, n), ((n - edge) // 2,)
+        starts = tuple(part * (n - edge) // (parts - 1) for part in range(parts))
+        between = ((first + edge + second) // 2 for first, second in itertools.pairwise(starts))
+        return edge, (0, *between, n), starts
 
-    (depth, z), (height, y), (width, x) = (divide(n) for n in shape)
-    return TilePlan(shape, (depth, height, width), (z, y, x), overlap=margin // 2)
+    edges, borders, starts = zip(*(divide(n) for n in shape), strict=True)
+    return TilePlan(shape, edges, borders, starts, overlap=margin // 2)
 
 
 def read_tiles(volume: Any, plan: TilePlan, fill: float) -> Iterator[tuple[Tile, NDArray[np.float32]]]:

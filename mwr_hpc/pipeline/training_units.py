@@ -143,7 +143,7 @@ class TrainingUnits:
             function=f"{STAGE_MODULES}.predict:predict_subtomograms",
             inputs={"subtomograms": self.run.subtomograms(entry.id), "model": self.run.model(iteration)},
             input_keys={"subtomograms": extracted.key, "model": model and model.checksum},
-            parameters={"tilt_range": _tilts(entry), **self._chosen("precision", "deterministic")},
+            parameters=self._chosen("precision", "deterministic"),
             execution={"batch_size": self.settings.predict_batch_size, "gpuID": self.settings.gpuID},
             target=self.run.predicted(iteration, entry.id),
         )
