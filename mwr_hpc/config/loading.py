@@ -26,6 +26,9 @@ SCHEMA_VERSION = 1
 
 VERSION_KEY = "schema_version"
 
+SLURM_SECTION = "slurm"
+"""Of a site file: the resources of jobs, which are no options of any command."""
+
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
@@ -98,6 +101,7 @@ def _from_site(model: type[Settings], path: Path | None) -> Iterator[tuple[str, 
         return
     origin = f"site file {path}"
     content = read_yaml(path, "site file")
+    content.pop(SLURM_SECTION, None)  # config/site.py reads it
     sections = {key: value for key, value in content.items() if key in COMMANDS}
     shared = {key: value for key, value in content.items() if key not in COMMANDS}
     known = _spellings_of_all()
