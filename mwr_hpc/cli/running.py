@@ -46,6 +46,11 @@ def check_paths(resolved: Resolved[AnySettings]) -> None:
             if (kind == "file" and path.is_dir()) or (kind == "folder" and not path.is_dir()):
                 found = "folder" if path.is_dir() else "file"
                 raise ConfigError(f"--{name} {path} ({resolved.origins[name]}): is a {found}; expected a {kind}")
+            if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+                raise ConfigError(
+                    f"--{name} {path} ({resolved.origins[name]}): no right to read it; name another {kind}, or "
+                    "have its rights changed"
+                )
 
 
 def watched(work: Callable[[AnySettings, Emit, ShouldStop], Result], settings: AnySettings) -> Result:
@@ -62,7 +67,7 @@ def report(failed: Mapping[str, str], results: Sequence[Path], then: Sequence[st
         typer.echo(f"Done: {names} in {', '.join(map(str, folders))}")
     if failed:
         typer.echo(f"Failed and left out: {len(failed)}", err=True)
-        for identifier, reason in failed.items():
+        for identifier, reason in sorted(failed.items()):
             typer.echo(f"  {identifier}: {reason}", err=True)
     if then:
         typer.echo(f"Next:\n  {shlex.join(then)}")

@@ -134,6 +134,8 @@ def local_pool(workers: int) -> Iterator[DaskPool]:
             memory_limit=memory,
             host="127.0.0.1",
             dashboard_address=None,
+            # Without a dashboard the scheduler still listens; on a fixed port it would warn of whoever has that.
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
             silence_logs=logging.CRITICAL,
             preload=["mwr_hpc.cluster.worker_setup"],
         ) as cluster,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mwr_hpc.errors import DiskFullError
+from mwr_hpc.errors import DiskFullError, InputError, StopRequested
 
 PARTIAL = ".partial-"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -71,6 +71,37 @@ def publish(partial: Path, target: Path) -> None:
         _sync(target.parent)
 
 
+def require_writable(folder: Path) -> None:
+    """See that a folder can be written to, or made where it is not there yet; nothing is created.
+
+    Raises
+    ------
+    InputError
+        The path is a file or leads through one, or the rights do not suffice.
+    """
+    nearest = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not nearest.is_dir():
+        raise InputError(f"{folder}: {nearest} is no folder; name a folder, new or old, for what is written here")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: no right to write to {nearest}; name another folder, or have its rights changed")
+
+
+@contextmanager
+def without_partials(*folders: Path) -> Iterator[None]:
+    """Remove what dead processes left in `folders`, and at an early end also what the processes of this one left.
+
+    Only the owner of the folders may enter. On leaving, none of its workers may be running.
+    """
+    for folder in folders:
+        remove_partials(folder)
+    try:
+        yield
+    except (DiskFullError, StopRequested):
+        for folder in folders:
+            remove_partials(folder)
+        raise
+
+
 def sync_tree(path: Path) -> None:
     """Bring a file, or a directory with all it holds, to the disk.
 
@@ -119,8 +150,10 @@ def disk_full_reported(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _FULL:
             raise
+        # A partial is removed by the time that this is read; what counts is what it was to become.
+        target = Path(*(part.partition(PARTIAL)[0] for part in path.parts))
         raise DiskFullError(
-            f"{path}: {os.strerror(error.errno)} while writing it; nothing incomplete was published. "
+            f"{target}: {os.strerror(error.errno)} while writing it; nothing incomplete was published. "
             "Free some space or quota and give the same command again, it goes on where it stopped."
         ) from error
 

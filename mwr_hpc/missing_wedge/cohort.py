@@ -56,6 +56,11 @@ class Cohort:
     entries: list[TomogramEntry]
     problems: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def ids(self) -> set[str]:
+        """Of all tomograms, those that cannot be worked on among them."""
+        return {entry.id for entry in self.entries} | self.problems.keys()
+
 
 def cohort_from_folder(
     input_dir: Path, tilt_range: TiltRange, mask_dir: Path | None = None, allow_missing_masks: bool = False
@@ -95,7 +100,11 @@ def tomogram_files(paths: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         if path.is_dir() and not is_ome_zarr(path):
-            files += sorted([*_mrc_files(path), *(inner for inner in path.iterdir() if is_ome_zarr(inner))])
+            found = [*_mrc_files(path), *(inner for inner in path.iterdir() if is_ome_zarr(inner))]
+            if not found:
+                kinds = ", ".join((*MRC_SUFFIXES, OME_ZARR_SUFFIX))
+                raise InputError(f"{path}: no volume ({kinds}) in it; name the folder of the tomograms")
+            files += sorted(found)
         else:
             files.append(path)
     return files
@@ -211,7 +220,7 @@ def _mrc_files(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in MRC_SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in MRC_SUFFIXES and not path.name.startswith(".") and not path.is_dir()
     )
 
 

@@ -4,7 +4,7 @@ from mwr_hpc.cluster.pool import available_cores, local_pool
 from mwr_hpc.config.schema import ConvertSettings
 from mwr_hpc.errors import InputError
 from mwr_hpc.events import Emit, ShouldStop
-from mwr_hpc.io.atomic import remove_partials
+from mwr_hpc.io.atomic import disk_full_reported, require_writable, without_partials
 from mwr_hpc.missing_wedge.cohort import cohort_from_files, tomogram_files
 from mwr_hpc.pipeline.lock import RunLock
 from mwr_hpc.pipeline.prediction import STATE_FOLDER
@@ -37,6 +37,7 @@ def convert(settings: ConvertSettings, emit: Emit, should_stop: ShouldStop) -> O
     StopRequested
         After a stop in good order.
     """
+    require_writable(settings.out)
     cohort = cohort_from_files(tomogram_files(settings.inputs), None)
     state = settings.out / STATE_FOLDER
     units = [
@@ -54,14 +55,17 @@ def convert(settings: ConvertSettings, emit: Emit, should_stop: ShouldStop) -> O
     failed = dict(cohort.problems)
     done = {}
     if units:
-        with RunLock(state / "lock.json") as lock:
-            remove_partials(settings.out)
+        with (
+            disk_full_reported(settings.out),
+            RunLock(state / "lock.json") as lock,
+            without_partials(settings.out),
+        ):
             quarantine = Quarantine(state / "quarantine")
             claim = Claim(state / "lock.json", lock.token)
             runner = StageRunner(ReceiptBook(state / "receipts"), quarantine, claim, state / "logs", emit, should_stop)
             with local_pool(min(settings.preprocessing_ncpus or available_cores(), len(units))) as pool:
                 done = runner.run("convert", units, pool)
-            failed |= quarantine.reasons()
+            failed |= quarantine.reasons(cohort.ids)
     if not done:
         listed = "\n".join(f"  {identifier}: {reason}" for identifier, reason in failed.items())
         raise InputError(f"none of the inputs could be converted:\n{listed}")

@@ -11,7 +11,7 @@ from mwr_hpc.cluster.pool import InlinePool, Pool, available_cores, local_pool
 from mwr_hpc.config.schema import TrainSettings
 from mwr_hpc.errors import InputError
 from mwr_hpc.events import Emit, IterationStarted, ShouldStop
-from mwr_hpc.io.atomic import remove_partials
+from mwr_hpc.io.atomic import disk_full_reported, without_partials
 from mwr_hpc.missing_wedge.cohort import Cohort, TomogramEntry, write_cohort
 from mwr_hpc.numerics.wedge import effective_tilt_range
 from mwr_hpc.pipeline.event_log import recording
@@ -20,7 +20,7 @@ from mwr_hpc.pipeline.lock import RunLock
 from mwr_hpc.pipeline.rank_job import RankJob
 from mwr_hpc.pipeline.receipts import Receipt, ReceiptBook
 from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner
-from mwr_hpc.pipeline.starting import continue_from, freeze_settings, read_cohort
+from mwr_hpc.pipeline.starting import check_before_start, continue_from, freeze_settings, read_cohort
 from mwr_hpc.pipeline.training_units import TrainingUnits, newest_trained
 from mwr_hpc.pipeline.units import Claim, Unit
 from mwr_hpc.run_directory import RunDirectory
@@ -62,11 +62,13 @@ def train(settings: TrainSettings, emit: Emit, should_stop: ShouldStop) -> Outco
         check_batch_size(settings.batch_size, settings.ranks)
     cohort = read_cohort(settings)
     run = RunDirectory(settings.run_dir, settings.result_dir)
-    with RunLock(run.lock) as lock:
+    check_before_start(settings, run)
+    with (
+        disk_full_reported(run.root),
+        RunLock(run.lock) as lock,
+        without_partials(run.root, run.results),
+    ):
         frozen = freeze_settings(settings, run, emit)
-        remove_partials(run.root)
-        if run.results.is_dir():
-            remove_partials(run.results)
         book = ReceiptBook(run.receipts)
         continue_from(frozen, run, book, emit)
         write_cohort(run.cohort, cohort.entries)
@@ -79,7 +81,8 @@ def train(settings: TrainSettings, emit: Emit, should_stop: ShouldStop) -> Outco
         job = _Job(frozen, run, cohort, TrainingUnits(frozen, run, book), runner, claim, launch, log)
         with local_pool(min(frozen.preprocessing_ncpus or available_cores(), len(cohort.entries))) as pool:
             job.run(pool)
-        return Outcome(cohort.problems | quarantine.reasons(), list(run.existing_models().values()))
+        failed = cohort.problems | quarantine.reasons(cohort.ids)
+        return Outcome(failed, list(run.existing_models().values()))
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ class _Job:
     def _stage(self, stage: str, units: list[Unit], pool: Pool) -> dict[str, Receipt]:
         receipts = self.runner.run(stage, units, pool)
         if not receipts:
-            failures = self.cohort.problems | self.runner.quarantine.reasons()
+            failures = self.cohort.problems | self.runner.quarantine.reasons(self.cohort.ids)
             listed = "\n".join(f"  {identifier}: {reason}" for identifier, reason in failures.items())
             raise InputError(f"none of the tomograms can be used:\n{listed}")
         return receipts

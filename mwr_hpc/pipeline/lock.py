@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from mwr_hpc.errors import ConfigError, StageError
-from mwr_hpc.io.atomic import atomic_file
+from mwr_hpc.errors import ConfigError, DiskFullError, StageError
+from mwr_hpc.io.atomic import atomic_file, disk_full_reported, require_writable
 
 BEAT = 5.0
 PATIENCE = 60.0
@@ -63,6 +63,8 @@ class RunLock:
     ------
     ConfigError
         On entering, when another coordinator holds the run; names its host and pid.
+    InputError
+        On entering, when the lock's folder cannot be made or written to.
     """
 
     def __init__(self, path: Path, beat: float = BEAT, patience: float = PATIENCE) -> None:
@@ -85,7 +87,9 @@ class RunLock:
         return self.holder.token
 
     def __enter__(self) -> "RunLock":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        require_writable(self.path.parent)
+        with disk_full_reported(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
         observed: Holder | None = None
         since = time.monotonic()
         while True:
@@ -124,7 +128,9 @@ class RunLock:
                 if not is_held(self.path, self.token):
                     return
                 self.holder = replace(self.holder, beat=self.holder.beat + 1)
-                _write(self.path, self.holder)
+                # A full disk is the running stage's to report; the next beat may find space again.
+                with contextlib.suppress(DiskFullError):
+                    _write(self.path, self.holder)
 
 
 def read_holder(path: Path) -> Holder | None:
@@ -165,7 +171,9 @@ def _write(path: Path, holder: Holder) -> None:
 @contextlib.contextmanager
 def _critical_section(path: Path) -> Iterator[None]:
     """Reading, judging and replacing the lock is one step for all processes that share the file system's locks."""
-    with open(path.with_suffix(".guard"), "a") as guard:
+    with disk_full_reported(path):
+        guard = path.with_suffix(".guard").open("a")
+    with guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
         yield
 

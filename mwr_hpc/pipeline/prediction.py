@@ -1,6 +1,5 @@
 """Corrects whole tomograms: every model by every tomogram, each a unit of its own that is skipped once it is done."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,14 +7,14 @@ from mwr_hpc.cluster.pool import InlinePool
 from mwr_hpc.config.schema import PredictSettings
 from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, ShouldStop
-from mwr_hpc.io.atomic import remove_partials
+from mwr_hpc.io.atomic import disk_full_reported, require_writable, without_partials
 from mwr_hpc.missing_wedge.cohort import Cohort, TomogramEntry, cohort_from_files, cohort_from_list, tomogram_files
 from mwr_hpc.numerics.wedge import effective_tilt_range
 from mwr_hpc.pipeline.lock import RunLock
 from mwr_hpc.pipeline.receipts import ReceiptBook, checksum, fingerprint
 from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner
 from mwr_hpc.pipeline.units import Claim, Unit
-from mwr_hpc.training.model_file import read_description
+from mwr_hpc.training.model_file import read_model
 
 STATE_FOLDER = ".mwr_hpc"
 """Beside the results: receipts, lock and logs of the commands that wrote them."""
@@ -61,14 +60,18 @@ def predict(settings: PredictSettings, emit: Emit, should_stop: ShouldStop) -> O
     StopRequested
         After a stop in good order.
     """
-    models = _read_models(settings.models)
+    require_writable(settings.out)
     cohort = _read_cohort(settings)
+    models = _read_models(settings)
     out = settings.out
     failed = dict(cohort.problems)
     results: list[Path] = []
     state = out / STATE_FOLDER
-    with RunLock(state / "lock.json") as lock:
-        remove_partials(out)
+    with (
+        disk_full_reported(out),
+        RunLock(state / "lock.json") as lock,
+        without_partials(out),
+    ):
         book = ReceiptBook(state / "receipts")
         for model in models:
             stage = "correct" if len(models) == 1 else f"correct_{model.name}"
@@ -83,17 +86,22 @@ def predict(settings: PredictSettings, emit: Emit, should_stop: ShouldStop) -> O
                 copies = [_ome_zarr_copy(unit, done[unit.name].key) for unit in units if unit.name in done]
                 copied = runner.run(f"{stage}_ome_zarr", copies, InlinePool())
                 results += [copy.target for copy in copies if copy.name in copied]
-            failed |= quarantine.reasons()
+            failed |= quarantine.reasons(cohort.ids)
     if not results:
         listed = "\n".join(f"  {identifier}: {reason}" for identifier, reason in failed.items())
         raise InputError(f"none of the tomograms could be corrected:\n{listed}")
     return Outcome(failed, results)
 
 
-def _read_models(paths: Sequence[Path]) -> list[Model]:
+def _read_models(settings: PredictSettings) -> list[Model]:
+    """Read the models whole, so that a damaged one is refused before anything is written."""
+    from mwr_hpc.missing_wedge.correct import choose_sizes
+    from mwr_hpc.missing_wedge.network import METHOD
+
     models: dict[str, Model] = {}
-    for path in paths:
-        description = read_description(path)
+    for path in settings.models:
+        description, _ = read_model(path, METHOD)
+        choose_sizes(settings.cube_size, settings.crop_size, description["architecture"])
         minimum, maximum = description["training_set"]["tilt_range"]
         model = Model(path, checksum(path), (minimum, maximum))
         if model.name in models:

@@ -7,7 +7,7 @@ failed would be the same one again (`retry` or a repaired file change that).
 import json
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -45,9 +45,13 @@ class Quarantine:
         records = (Quarantined(**json.loads(path.read_text())) for path in sorted(folder.glob("*.json")))
         self._records = {record.identifier: record for record in records}
 
-    def reasons(self) -> dict[str, str]:
-        """Why each tomogram is left out."""
-        return {identifier: f"{record.stage}: {record.reason}" for identifier, record in self._records.items()}
+    def reasons(self, among: Collection[str]) -> dict[str, str]:
+        """Why each tomogram of those `among` which a command works is left out."""
+        return {
+            identifier: f"{record.stage}: {record.reason}"
+            for identifier, record in self._records.items()
+            if identifier in among
+        }
 
     def get(self, identifier: str) -> Quarantined | None:
         """The record of one tomogram, None when it is not quarantined."""

@@ -6,24 +6,35 @@ from pathlib import Path
 
 from mwr_hpc.config.loading import changed_settings, settings_from_yaml, settings_to_yaml
 from mwr_hpc.config.schema import TrainSettings
-from mwr_hpc.errors import ConfigError
+from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, Notice
-from mwr_hpc.io.atomic import atomic_file
-from mwr_hpc.missing_wedge.cohort import Cohort, cohort_from_folder, cohort_from_list
+from mwr_hpc.io.atomic import atomic_file, require_writable
+from mwr_hpc.missing_wedge.cohort import Cohort, TomogramEntry, cohort_from_folder, cohort_from_list
 from mwr_hpc.numerics.wedge import effective_tilt_range
 from mwr_hpc.pipeline.receipts import ReceiptBook
 from mwr_hpc.run_directory import RunDirectory
 from mwr_hpc.training.hardware import resolve_hardware
+from mwr_hpc.training.model_file import read_model
 
 
 def read_cohort(settings: TrainSettings) -> Cohort:
-    """The tomograms to train on, headers read and masks matched.
+    """The tomograms to train on, headers read and masks matched; those too small for the crops are problems.
 
     Raises
     ------
     InputError
-        No tomogram at all, two of one id, or a mask that is missing.
+        No tomogram at all that can be used, two of one id, or a mask that is missing.
     """
+    cohort = _cohort_as_named(settings)
+    too_small = {entry.id: reason for entry in cohort.entries if (reason := _too_small(entry, settings))}
+    entries = [entry for entry in cohort.entries if entry.id not in too_small]
+    problems = cohort.problems | too_small
+    if not entries:
+        raise InputError("no tomogram can be used:\n" + "\n".join(problems.values()))
+    return Cohort(entries, problems)
+
+
+def _cohort_as_named(settings: TrainSettings) -> Cohort:
     tilt_range = effective_tilt_range(settings.tilt_range, settings.flip_tilt)
     masks = (settings.mask_dir, settings.allow_missing_masks)
     if settings.tomograms is not None:
@@ -31,6 +42,58 @@ def read_cohort(settings: TrainSettings) -> Cohort:
     folder = settings.subtomo_dir if settings.datas_are_subtomos else settings.input_dir
     assert folder is not None, "the settings require one source of tomograms"
     return cohort_from_folder(folder, tilt_range, *masks)
+
+
+def _too_small(entry: TomogramEntry, settings: TrainSettings) -> str | None:
+    """Why a volume cannot hold a crop, with sizes that it can hold; None when it can."""
+    thinnest = min(entry.shape)
+    largest = thinnest if settings.datas_are_subtomos else 2 * thinnest
+    if settings.crop_size <= largest:
+        return None
+    multiple = 2**settings.unet_depth
+    crop_size = largest // multiple * multiple
+    cube_size = crop_size * 2 // 3 // multiple * multiple
+    fitting = f"use for example --cube_size {cube_size} --crop_size {crop_size}" if cube_size else "lower --unet_depth"
+    limit = "lie inside a sub-tomogram" if settings.datas_are_subtomos else "be at most twice as wide as its tomogram"
+    return (
+        f"{entry.path}: {entry.shape} voxels (z, y, x) are too few for --crop_size {settings.crop_size}: a crop has to "
+        f"{limit}; {fitting}, or leave this file out"
+    )
+
+
+def check_before_start(settings: TrainSettings, run: RunDirectory) -> None:
+    """Refuse what is bound to fail later, while nothing has been written yet.
+
+    Raises
+    ------
+    ConfigError
+        `continue_iter` is given where there is no run, or no model of that iteration.
+    InputError
+        Results cannot be written, the pretrained model or the noise volumes cannot be used.
+    """
+    if settings.continue_iter and not run.config.exists():
+        raise ConfigError(
+            f"--continue_iter {settings.continue_iter}: {run.root} holds no run to go on with. "
+            "Name the run's folder with --run_dir, or leave the option out to start a new run."
+        )
+    models = run.existing_models()
+    if settings.continue_iter and settings.continue_iter not in models:
+        raise ConfigError(
+            f"--continue_iter {settings.continue_iter}: {run.model(settings.continue_iter)} does not exist; "
+            f"there are models of the iterations {sorted(models)}."
+        )
+    require_writable(run.root)
+    require_writable(run.results)
+    if settings.pretrained_model is not None:
+        from mwr_hpc.missing_wedge.network import METHOD
+        from mwr_hpc.missing_wedge.train import architecture_of
+
+        architecture = architecture_of(settings.model_dump()).to_record()
+        read_model(settings.pretrained_model, METHOD, architecture)
+    if settings.noise_dir is not None:
+        from mwr_hpc.missing_wedge.input_pipeline import NoiseVolumes
+
+        NoiseVolumes(settings.noise_dir, settings.cube_size)
 
 
 def freeze_settings(settings: TrainSettings, run: RunDirectory, emit: Emit) -> TrainSettings:
@@ -45,11 +108,6 @@ def freeze_settings(settings: TrainSettings, run: RunDirectory, emit: Emit) -> T
         Another setting differs, the run exists although `continue_training` is false, or a newer version wrote it.
     """
     if not run.config.exists():
-        if settings.continue_iter:
-            raise ConfigError(
-                f"--continue_iter {settings.continue_iter}: {run.root} holds no run to go on with. "
-                "Name the run's folder with --run_dir, or leave the option out to start a new run."
-            )
         if settings.continue_training:
             emit(Notice(f"{run.root} holds no run to go on with: a new one starts"))
         frozen = settings.model_copy(update=resolve_hardware(settings.precision, settings.deterministic))
@@ -88,11 +146,6 @@ def continue_from(settings: TrainSettings, run: RunDirectory, book: ReceiptBook,
 
     Done once for a run that has not reached its last iteration since: the same command, repeated by a batch system
     after a kill, goes on and does not go back again.
-
-    Raises
-    ------
-    ConfigError
-        There is no model of that iteration.
     """
     iteration = settings.continue_iter
     marker = run.root / "continued_from.json"
@@ -100,11 +153,6 @@ def continue_from(settings: TrainSettings, run: RunDirectory, book: ReceiptBook,
         marker.unlink(missing_ok=True)
         return
     models = run.existing_models()
-    if iteration not in models:
-        raise ConfigError(
-            f"--continue_iter {iteration}: {run.model(iteration)} does not exist; "
-            f"there are models of the iterations {sorted(models)}."
-        )
     last = max(models)
     if _read_marker(marker) == iteration and last < settings.iterations:
         return

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from mwr_hpc import __version__
-from mwr_hpc.io.atomic import partial_path, publish, sync_tree
+from mwr_hpc.io.atomic import disk_full_reported, partial_path, publish, sync_tree
 from mwr_hpc.pipeline.lock import check_token
 from mwr_hpc.pipeline.receipts import (
     RECEIPT_NAME,
@@ -138,7 +138,12 @@ def run_unit(unit: Unit, claim: Claim, attempt: int = 1, **services: Any) -> Rec
     StageError
         The run has been taken over by another coordinator.
     """
-    unit.target.parent.mkdir(parents=True, exist_ok=True)
+    with disk_full_reported(unit.target):
+        unit.target.parent.mkdir(parents=True, exist_ok=True)
+        return _run_and_publish(unit, claim, attempt, **services)
+
+
+def _run_and_publish(unit: Unit, claim: Claim, attempt: int, **services: Any) -> Receipt:
     partial = partial_path(unit.target)
     started, cpu_started = time.perf_counter(), time.process_time()
     try:

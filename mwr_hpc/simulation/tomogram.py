@@ -12,7 +12,7 @@ from scipy import fft
 
 from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, Notice, StageFinished, StageStarted, UnitFinished, ignore
-from mwr_hpc.io.atomic import atomic_file
+from mwr_hpc.io.atomic import atomic_file, disk_full_reported, require_writable
 from mwr_hpc.io.mrc import MrcWriter
 from mwr_hpc.io.volume import open_volume
 from mwr_hpc.numerics.keyed_random import keyed_generator
@@ -136,7 +136,7 @@ def simulate_tomogram(specification: TomogramSpecification, out: Path, emit: Emi
     if done:
         emit(StageFinished("simulate", 0, len(paths), 0, 0.0))
         return paths
-    out.mkdir(parents=True, exist_ok=True)
+    require_writable(out)
     began = time.perf_counter()
     sign = -1 if specification.contrast == "dark" else 1
 
@@ -145,6 +145,8 @@ def simulate_tomogram(specification: TomogramSpecification, out: Path, emit: Emi
         emit(UnitFinished("simulate", name, time.perf_counter() - began))
 
     specimen = make_specimen(specification, emit)
+    with disk_full_reported(out):
+        out.mkdir(parents=True, exist_ok=True)
     write("truth", sign * specimen.density)
     write("mask", specimen.material(MASK_MARGIN).astype(np.int8))
     even, odd = noisy_tilt_series(specimen.density, specification)

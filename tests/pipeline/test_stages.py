@@ -56,7 +56,7 @@ def test_one_bad_unit_does_not_stop_the_others(tmp_path, make_runner):
     runner = make_runner(seen.append)
     receipts = runner.run("write", [unit(tmp_path, "a"), unit(tmp_path, "b", "input"), unit(tmp_path, "c")], InlinePool())
     assert sorted(receipts) == ["a", "c"]
-    assert runner.quarantine.reasons() == {"b": "write: bad.mrc: is bad"}
+    assert runner.quarantine.reasons("abc") == {"b": "write: bad.mrc: is bad"}
     assert [event.name for event in seen if isinstance(event, UnitFailed)] == ["b"]
     finish = next(event for event in seen if isinstance(event, StageFinished))
     assert (finish.done, finish.skipped, finish.failed) == (2, 0, 1)
@@ -80,7 +80,7 @@ def test_bad_input_stays_out_until_the_unit_is_another_one(tmp_path, make_runner
     assert not [event for event in seen if isinstance(event, UnitFailed)]
     runner = make_runner()
     assert list(runner.run("write", [unit(tmp_path, "a")], InlinePool())) == ["a"]
-    assert runner.quarantine.reasons() == {}
+    assert runner.quarantine.reasons("abc") == {}
 
 
 def test_bug_is_tried_again_at_the_next_start_and_its_traceback_is_kept(tmp_path, make_runner):
@@ -100,7 +100,7 @@ def test_full_disk_stops_the_stage_and_blames_no_tomogram(tmp_path, make_runner)
     runner = make_runner()
     with pytest.raises(DiskFullError):
         runner.run("write", [unit(tmp_path, "a"), unit(tmp_path, "b", "full"), unit(tmp_path, "c")], InlinePool())
-    assert runner.quarantine.reasons() == {}
+    assert runner.quarantine.reasons("abc") == {}
     assert (tmp_path / "out" / "a").exists()
 
 
@@ -157,5 +157,5 @@ def test_dask_pool_begins_nothing_after_a_stop():
 
 def test_quarantine_is_remembered(tmp_path, make_runner):
     make_runner().run("write", [unit(tmp_path, "a", "input")], InlinePool())
-    assert Quarantine(tmp_path / "quarantine").reasons() == {"a": "write: bad.mrc: is bad"}
+    assert Quarantine(tmp_path / "quarantine").reasons("abc") == {"a": "write: bad.mrc: is bad"}
     assert dataclasses.asdict(Quarantine(tmp_path / "quarantine").get("a"))["input_at_fault"]
