@@ -1,4 +1,4 @@
-"""STAR lists of tomograms: what a run works on, in columns that RELION users know.
+"""STAR lists of tomograms: what a run works on, in columns that users of RELION, IsoNet and Warp know.
 
 ========================  ======================================================================
 rlnMicrographName         path of the tomogram (or rlnTomoReconstructedTomogram); required
@@ -10,7 +10,16 @@ mwrEvenPath, mwrOddPath   reconstructions from the even and the odd frames or ti
 mwrGroup                  name of the group, such as a data set or session
 ========================  ======================================================================
 
-Other columns are ignored. A relative path starts at the list's folder, else at the current one.
+What other programs write is read too, where a list has none of these:
+
+- IsoNet (util/metadata.py; IsoNet2 bin/isonet.py, prepare_star): rlnPixelSize, rlnMaskName, rlnTiltMin and rlnTiltMax;
+  in IsoNet2 rlnTomoName is the path, and rlnTomoReconstructedTomogramHalf1 and -Half2 are the halves.
+- RELION 5 (tomograms.star): rlnTomoReconstructedTomogram and its halves as above, the voxel size
+  rlnTomoTiltSeriesPixelSize times rlnTomoTomogramBinning, the tilts in the file that rlnTomoTiltSeriesStarFile names.
+- Lists for Warp's reconstructions: wrpMicrographName, when it is the path of a volume.
+
+Other columns are ignored. A relative path starts at the list's folder, or at one above it (RELION's project folder),
+else at the current one.
 """
 
 from collections.abc import Sequence
@@ -23,11 +32,21 @@ import starfile
 
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.atomic import atomic_file
+from mwr_hpc.io.tilts import read_tilt_range
+from mwr_hpc.io.volume import is_volume_name
 
-PATH_COLUMNS = ("rlnMicrographName", "rlnTomoReconstructedTomogram")
-OTHER_COLUMNS = (
-    *("rlnTomoName", "rlnTomogramPixelSize", "mwrTiltMin", "mwrTiltMax"),
-    *("mwrMaskPath", "mwrEvenPath", "mwrOddPath", "mwrGroup"),
+PATH_COLUMNS = ("rlnMicrographName", "rlnTomoReconstructedTomogram", "wrpMicrographName")
+NAME = "rlnTomoName"
+VOXEL_SIZE = ("rlnTomogramPixelSize", "rlnPixelSize")
+SERIES_PIXEL_SIZE, BINNING, SERIES = "rlnTomoTiltSeriesPixelSize", "rlnTomoTomogramBinning", "rlnTomoTiltSeriesStarFile"
+TILTS = (("mwrTiltMin", "mwrTiltMax"), ("rlnTiltMin", "rlnTiltMax"))
+MASK = ("mwrMaskPath", "rlnMaskName")
+EVEN = ("mwrEvenPath", "rlnTomoReconstructedTomogramHalf1")
+ODD = ("mwrOddPath", "rlnTomoReconstructedTomogramHalf2")
+GROUP = "mwrGroup"
+COLUMNS = (
+    *(*PATH_COLUMNS, NAME, *VOXEL_SIZE, SERIES_PIXEL_SIZE, BINNING, SERIES),
+    *(*TILTS[0], *TILTS[1], *MASK, *EVEN, *ODD, GROUP),
 )
 MISSING = ("", "none", "<na>", "nan", "null")
 
@@ -105,13 +124,15 @@ def write_tomogram_list(path: Path, rows: Sequence[TomogramRow]) -> None:
 
 def _table(path: Path) -> tuple[pd.DataFrame, str]:
     try:
-        blocks: dict[str, Any] = starfile.read(path, always_dict=True, parse_as_string=[*PATH_COLUMNS, *OTHER_COLUMNS])
+        blocks: dict[str, Any] = starfile.read(path, always_dict=True, parse_as_string=list(COLUMNS))
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such list; check the path") from error
     except (OSError, ValueError, IndexError, KeyError) as error:
         raise InputError(f"{path}: not a STAR file ({error}); give a STAR list of tomograms") from error
     tables = [block if isinstance(block, pd.DataFrame) else pd.DataFrame([block]) for block in blocks.values()]
     found = [(table, column) for table in tables for column in PATH_COLUMNS if column in table]
+    # IsoNet2 has the path where all others have the id.
+    found += [(table, NAME) for table in tables if NAME in table and table[NAME].map(is_volume_name).any()]
     if not found:
         columns = sorted({str(column) for table in tables for column in table})
         raise InputError(
@@ -138,28 +159,44 @@ class _Row:
         path = self._path(path_column)
         if path is None:
             raise InputError(f"{self.source}: line {self.number} of the table has no {path_column}; give a path")
-        low, high = self._number("mwrTiltMin"), self._number("mwrTiltMax")
-        if (low is None) != (high is None):
-            raise InputError(
-                f"{self.source}: line {self.number} of the table gives only one of mwrTiltMin and mwrTiltMax; give both"
-            )
         return TomogramRow(
             path=path,
-            name=self.record.get("rlnTomoName"),
-            voxel_size=self._number("rlnTomogramPixelSize"),
-            tilt_range=None if low is None or high is None else (low, high),
-            mask=self._path("mwrMaskPath"),
-            even=self._path("mwrEvenPath"),
-            odd=self._path("mwrOddPath"),
-            group=self.record.get("mwrGroup"),
+            name=None if path_column == NAME else self.record.get(NAME),
+            voxel_size=self._voxel_size(),
+            tilt_range=self._tilt_range(),
+            mask=self._path(*MASK),
+            even=self._path(*EVEN),
+            odd=self._path(*ODD),
+            group=self.record.get(GROUP),
         )
 
-    def _path(self, column: str) -> Path | None:
-        text = self.record.get(column)
+    def _voxel_size(self) -> float | None:
+        stated = next((size for column in VOXEL_SIZE if (size := self._number(column)) is not None), None)
+        pixel_size, binning = self._number(SERIES_PIXEL_SIZE), self._number(BINNING)
+        if stated is None and pixel_size is not None and binning is not None:
+            return pixel_size * binning
+        return stated
+
+    def _tilt_range(self) -> tuple[float, float] | None:
+        for columns in TILTS:
+            low, high = map(self._number, columns)
+            if low is not None and high is not None:
+                return low, high
+            if (low is None) != (high is None):
+                raise InputError(
+                    f"{self.source}: line {self.number} of the table gives only one of {columns[0]} and {columns[1]}; "
+                    "give both"
+                )
+        series = self._path(SERIES)
+        return read_tilt_range(series) if series is not None and series.is_file() else None
+
+    def _path(self, *columns: str) -> Path | None:
+        text = next((text for column in columns if (text := self.record.get(column)) is not None), None)
         if text is None:
             return None
-        beside = self.source.parent / text
-        return (beside if beside.exists() or not Path(text).exists() else Path(text)).absolute()
+        folder = self.source.absolute().parent
+        places = [folder / text, *(above / text for above in folder.parents), Path(text)]
+        return next((place for place in places if place.exists()), places[0]).absolute()
 
     def _number(self, column: str) -> float | None:
         text = self.record.get(column)

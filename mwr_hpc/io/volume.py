@@ -43,6 +43,11 @@ def is_ome_zarr(path: Path) -> bool:
     return path.name.endswith(OME_ZARR_SUFFIX)
 
 
+def is_volume_name(name: str) -> bool:
+    """Whether a text is the name of a file that can be opened as a volume."""
+    return name.lower().endswith((*MRC_SUFFIXES, OME_ZARR_SUFFIX))
+
+
 def open_volume(path: Path) -> Volume:
     """Open an MRC file or an OME-Zarr directory as a volume.
 

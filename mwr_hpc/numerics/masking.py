@@ -6,7 +6,7 @@ Both tests work on the volume binned twofold (means of 2 x 2 x 2 voxels), densit
   `percentile` percent of the voxels that have most of it pass;
 - local variation: the standard deviation within a cube of 2 `side` + 1 exceeds `threshold` times that of the volume.
 
-MWR and IsoNet 0.1 (bin/make_mask.py, util/filter.py of IsoNet-cryoET/IsoNet) have the same tests, windows and meaning of
+MWR and IsoNet 0.1 (bin/make_mask.py and util/filter.py of IsoNet-cryoET/IsoNet) have these tests, windows and meanings of
 `percentile` and `threshold`; they bin by leaving voxels out, which keeps all noise, and only later versions smooth.
 """
 

@@ -1,0 +1,162 @@
+"""Lists and tilt files of IsoNet, RELION 5, Warp and IMOD, as these programs write them."""
+
+from pathlib import Path
+
+import pytest
+
+from mwr_hpc.errors import InputError
+from mwr_hpc.io.star import read_tomogram_list
+from mwr_hpc.io.tilts import find_tilts, read_tilt_range
+
+ISONET = """
+data_
+
+loop_
+_rlnIndex #1
+_rlnMicrographName #2
+_rlnPixelSize #3
+_rlnDefocus #4
+_rlnNumberSubtomo #5
+_rlnMaskBoundary #6
+_rlnMaskName #7
+1 tomoset/TS01-wbp.rec 10.800000 38838.25 100 None mask/TS01_mask.mrc
+2 tomoset/TS43-wbp.rec 10.800000 25292.27 100 None None
+"""
+
+ISONET2 = """
+data_
+
+loop_
+_rlnIndex #1
+_rlnTomoName #2
+_rlnTomoReconstructedTomogramHalf1 #3
+_rlnTomoReconstructedTomogramHalf2 #4
+_rlnPixelSize #5
+_rlnMaskName #6
+_rlnTiltMin #7
+_rlnTiltMax #8
+1 full/TS_1.mrc even/TS_1.mrc odd/TS_1.mrc 5.43 None -60.0 48.0
+"""
+
+RELION5 = """
+# version 50001
+
+data_global
+
+loop_
+_rlnTomoName #1
+_rlnTomoTiltSeriesStarFile #2
+_rlnVoltage #3
+_rlnTomoHand #4
+_rlnTomoTiltSeriesPixelSize #5
+_rlnTomoTomogramBinning #6
+_rlnTomoReconstructedTomogram #7
+_rlnTomoReconstructedTomogramHalf1 #8
+_rlnTomoReconstructedTomogramHalf2 #9
+Pos_42 AlignTiltSeries/job053/tilt_series/Pos_42.star 300.0 -1.0 2.39 6.0 Tomograms/job054/rec_Pos_42.mrc h1.mrc h2.mrc
+Pos_43 AlignTiltSeries/job053/tilt_series/Pos_43.star 300.0 -1.0 2.39 6.0 Tomograms/job054/rec_Pos_43.mrc h1.mrc h2.mrc
+"""
+
+RELION5_SERIES = """
+data_Pos_42
+
+loop_
+_rlnMicrographName #1
+_rlnTomoNominalStageTiltAngle #2
+_rlnTomoYTilt #3
+MotionCorr/a.mrc 0.001 9.1
+MotionCorr/b.mrc -51.0 -41.9
+MotionCorr/c.mrc 50.99 60.1
+"""
+
+TOMOSTAR = """
+data_
+
+loop_
+_wrpMovieName #1
+_wrpAngleTilt #2
+_wrpAxisAngle #3
+_wrpDose #4
+../frames/a.mrc  3.0 -95.0 0.0
+../frames/b.mrc -57.0 -95.0 3.1
+../frames/c.mrc  66.0 -95.0 6.2
+"""
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_isonet(tmp_path: Path) -> None:
+    first, second = read_tomogram_list(write(tmp_path / "tomograms.star", ISONET))
+    assert (first.path, first.mask) == (tmp_path / "tomoset/TS01-wbp.rec", tmp_path / "mask/TS01_mask.mrc")
+    assert (first.voxel_size, first.name, first.tilt_range, second.mask) == (10.8, None, None, None)
+
+
+def test_isonet2_has_the_path_as_name(tmp_path: Path) -> None:
+    (row,) = read_tomogram_list(write(tmp_path / "tomograms.star", ISONET2))
+    assert (row.path, row.name, row.tilt_range) == (tmp_path / "full/TS_1.mrc", None, (-60.0, 48.0))
+    assert (row.even, row.odd) == (tmp_path / "even/TS_1.mrc", tmp_path / "odd/TS_1.mrc")
+
+
+def test_relion_5_from_its_project_folder(tmp_path: Path) -> None:
+    """Paths start at the project, two folders above the list; the aligned angles win over the stage's."""
+    star = write(tmp_path / "Tomograms/job054/tomograms.star", RELION5)
+    write(tmp_path / "Tomograms/job054/rec_Pos_42.mrc", "")
+    write(tmp_path / "AlignTiltSeries/job053/tilt_series/Pos_42.star", RELION5_SERIES)
+    with_tilts, without = read_tomogram_list(star)
+    assert (with_tilts.name, with_tilts.path) == ("Pos_42", tmp_path / "Tomograms/job054/rec_Pos_42.mrc")
+    assert with_tilts.voxel_size == pytest.approx(2.39 * 6)
+    assert with_tilts.tilt_range == (-41.9, 60.1)
+    assert without.tilt_range is None
+
+
+def test_warp_names_a_volume(tmp_path: Path) -> None:
+    text = "data_\n\nloop_\n_wrpMicrographName #1\n_rlnGroup #2\nreconstruction/TS_1_10.00Apx.mrc 1\n"
+    (row,) = read_tomogram_list(write(tmp_path / "list.star", text))
+    assert row.path == tmp_path / "reconstruction/TS_1_10.00Apx.mrc"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("a.tlt", " -60.15\n -57.2\n  59.9\n", (-60.15, 59.9)),
+        ("a.rawtlt", "3.0\n-57\n66\n", (-57.0, 66.0)),
+        ("a.tomostar", TOMOSTAR, (-57.0, 66.0)),
+        ("a.star", RELION5_SERIES, (-41.9, 60.1)),
+    ],
+)
+def test_tilt_files(tmp_path: Path, name: str, text: str, expected: tuple[float, float]) -> None:
+    assert read_tilt_range(write(tmp_path / name, text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.tlt", "", "found 0 angles"),
+        ("a.tlt", "3.0\n", "found 1 angles from 3 to 3"),
+        ("a.tlt", "-60\n160\n", "from -60 to 160"),
+        ("a.tlt", "-60\nnan\n60\n", "expected at least two"),
+        ("a.tlt", "angle\n", "expected one tilt angle a line"),
+        ("a.tomostar", "nothing", "a.tomostar"),
+        ("a.star", TOMOSTAR.replace("wrpAngleTilt", "wrpAngleTilt1"), "no column rlnTomoYTilt"),
+        ("a.star", TOMOSTAR.replace("-57.0", "low"), "not every wrpAngleTilt is a number"),
+    ],
+)
+def test_bad_tilt_files_are_named(tmp_path: Path, name: str, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as refused:
+        read_tilt_range(write(tmp_path / name, text))
+    assert str(tmp_path / name) in str(refused.value)
+
+
+@pytest.mark.parametrize("tomogram", ["TS_1", "TS_1_rec", "TS_1_full_rec", "TS_1_10.00Apx"])
+def test_tilts_are_found_under_the_series_name(tmp_path: Path, tomogram: str) -> None:
+    write(tmp_path / "TS_1.rawtlt", "")
+    assert find_tilts(tmp_path, tomogram) == tmp_path / "TS_1.rawtlt"
+    write(tmp_path / "TS_1.tlt", "")
+    assert find_tilts(tmp_path, tomogram) == tmp_path / "TS_1.tlt"
+    exact = write(tmp_path / f"{tomogram}.rawtlt", "")
+    assert find_tilts(tmp_path, tomogram) == (tmp_path / "TS_1.tlt" if tomogram == "TS_1" else exact)
+    assert find_tilts(tmp_path, "TS_10") is None
