@@ -1,6 +1,6 @@
-"""Where units of work run: in this process, or on Dask workers. The only module that imports Dask.
+"""Where units of work run: in this process, or on Dask workers. Only this module and `slurm_pool` import Dask.
 
-Both pools have one method: they call a function on each task, a bounded number at a time, and give back each result
+All pools have one method: they call a function on each task, a bounded number at a time, and give back each result
 or error as it comes. What travels back is small (receipts), never a volume.
 """
 
@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import psutil
 
-from mwr_hpc.errors import ClusterError
+from mwr_hpc.errors import ClusterError, MwrError
 from mwr_hpc.events import ShouldStop
 
 MEMORY_SHARE = 0.8
@@ -60,14 +61,20 @@ class InlinePool:
 class DaskPool:
     """Runs tasks on the workers of a Dask cluster, at most two per thread in flight.
 
+    A task whose worker is lost goes to another one. A task that fails by an error that is not deliberate, for which its
+    host may be to blame, gets a second attempt on another host where there is one.
+
     Parameters
     ----------
     client
         A connected ``distributed.Client``.
+    check
+        Called again and again while tasks wait; raises when there will be no worker.
     """
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, check: Callable[[], None] = lambda: None) -> None:
         self._client = client
+        self._check = check
 
     def run(self, function: Callable[..., Any], tasks: Iterable[Any], should_stop: ShouldStop) -> Iterator[Finished]:
         """Yield each task's end as it comes.
@@ -75,12 +82,13 @@ class DaskPool:
         Raises
         ------
         ClusterError
-            No worker is left.
+            There is no worker and will be none.
         """
         from distributed import wait as wait_for
 
         waiting = iter(tasks)
         running: dict[Any, Any] = {}
+        second_attempts: set[Any] = set()
         stopped_at: float | None = None
         while True:
             if stopped_at is None and should_stop():
@@ -95,14 +103,32 @@ class DaskPool:
             if stopped_at is not None and time.monotonic() - stopped_at > GRACE:
                 self._client.cancel(list(running), force=True)
                 return
+            self._check()
             try:
                 done = wait_for(list(running), timeout=0.5, return_when="FIRST_COMPLETED").done
             except TimeoutError:
                 continue
             for future in done:
                 task = running.pop(future)
-                yield _ended(task, future)
+                elsewhere = [] if future in second_attempts else self._other_hosts(future)
+                if elsewhere:
+                    again = self._client.submit(
+                        function, task, pure=False, retries=0, workers=elsewhere, allow_other_workers=True
+                    )
+                    running[again] = task
+                    second_attempts.add(again)
+                else:
+                    yield _ended(task, future)
                 future.release()
+
+    def _other_hosts(self, future: Any) -> list[str]:
+        """Workers for a second attempt: those of hosts where this failed task has not been; none if that is no use."""
+        from distributed import KilledWorker
+
+        if future.status != "error" or isinstance(future.exception(), MwrError | KilledWorker):
+            return []
+        failed_on = {_host(address) for address in self._client.run_on_scheduler(_erred_on, key=future.key)}
+        return [address for address in self._client.nthreads() if _host(address) not in failed_on]
 
     def _window(self) -> int:
         threads = sum(self._client.nthreads().values())
@@ -147,6 +173,15 @@ def local_pool(workers: int) -> Iterator[DaskPool]:
 def available_cores() -> int:
     """Cores that this process may use: its affinity, which batch systems set."""
     return len(os.sched_getaffinity(0))
+
+
+def _erred_on(key: str, dask_scheduler: Any) -> list[str]:
+    """Addresses of the workers on which a task has failed; runs on the scheduler."""
+    return list(dask_scheduler.tasks[key].erred_on)
+
+
+def _host(address: str) -> str | None:
+    return urlsplit(address).hostname
 
 
 def _ended(task: Any, future: Any) -> Finished:

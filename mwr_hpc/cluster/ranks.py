@@ -40,6 +40,7 @@ def run_ranks(
     meeting_folder: Path,
     log: Path,
     show: Callable[[str], None],
+    quoted: Callable[[str], bool] = lambda line: True,
     should_stop: ShouldStop = never,
 ) -> None:
     """Run `ranks` copies of a program, each of which finds its place by `rank_environment.accept_rank`.
@@ -58,6 +59,8 @@ def run_ranks(
         File that all output is appended to, each line with its rank in front.
     show
         Gets each line of rank 0.
+    quoted
+        Whether a line is worth quoting when its rank fails.
     should_stop
         Asked all the time; once it is true every rank gets SIGTERM, and is expected to agree with the others on a
         step to stop after, and to exit with 0 or 85.
@@ -77,7 +80,7 @@ def run_ranks(
         started: list[_Rank] = []
         try:
             for rank in range(ranks):
-                started.append(_Rank(rank, command, environment, record, show if rank == 0 else None))
+                started.append(_Rank(rank, command, environment, record, show if rank == 0 else None, quoted))
             codes = _follow(started, should_stop)
         except _RankFailedError as failure:
             raise ClusterError(f"{failure} The whole output is in {log}.") from None
@@ -139,10 +142,12 @@ class _Rank:
         environment: dict[str, str],
         record: IO[str],
         show: Callable[[str], None] | None,
+        quoted: Callable[[str], bool],
     ) -> None:
         self.rank = rank
         self.record = record
         self.show = show
+        self.quoted = quoted
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self.rest = b""
         self.process = subprocess.Popen(
@@ -179,7 +184,8 @@ class _Rank:
 
     def _line(self, raw: bytes) -> None:
         line = raw.decode(errors="replace").rstrip("\r")
-        self.last_lines.append(line)
+        if self.quoted(line):
+            self.last_lines.append(line)
         self.record.write(f"[{self.rank}] {line}\n")
         if self.show is not None:
             self.show(line)

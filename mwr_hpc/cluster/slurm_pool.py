@@ -1,0 +1,241 @@
+"""A pool of Dask workers in SLURM jobs: TLS, worker jobs that SLURM may take away at any time, and their scripts.
+
+dask-jobqueue writes the script of a worker job; submitting, counting and replacing jobs is `worker_jobs`.
+"""
+
+import contextlib
+import itertools
+import math
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mwr_hpc.cluster.pool import DaskPool, Finished
+from mwr_hpc.cluster.rank_environment import thread_environment
+from mwr_hpc.cluster.slurm import JobName, Slurm
+from mwr_hpc.cluster.submission import log_pattern, resource_words
+from mwr_hpc.cluster.worker_jobs import WorkerJobs
+from mwr_hpc.config.site import SiteProfile, WorkerResources
+from mwr_hpc.events import ShouldStop
+
+LEAVING = 180.0
+"""Seconds before the end of its job at which a worker leaves (a quarter of the walltime if that is less)."""
+
+DEATH_TIMEOUT = 120
+"""Seconds that a worker looks for its scheduler before its job ends."""
+
+WORKER_SETTINGS = {
+    "DASK_DISTRIBUTED__WORKER__MEMORY__SPILL": "False",
+    "DASK_DISTRIBUTED__WORKER__MEMORY__TARGET": "False",
+    "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "30s",
+}
+"""Dask's settings for workers; what the coordinator sets for itself does not reach other hosts."""
+
+
+class SlurmPool:
+    """Runs tasks on workers in SLURM jobs, of which there are as many as there is work for.
+
+    Parameters
+    ----------
+    pool
+        Hands out the tasks.
+    jobs
+        Keeps the workers.
+    resources
+        Says how many jobs at most.
+    units_at_once
+        Tasks that a job works on side by side.
+    """
+
+    def __init__(self, pool: DaskPool, jobs: WorkerJobs, resources: WorkerResources, units_at_once: int) -> None:
+        self._pool = pool
+        self._jobs = jobs
+        self._most = resources.workers
+        self._units_at_once = units_at_once
+
+    def run(self, function: Callable[..., Any], tasks: Iterable[Any], should_stop: ShouldStop) -> Iterator[Finished]:
+        """Yield each task's end as it comes; see `DaskPool.run`."""
+        waiting = list(tasks)
+        unfinished = len(waiting)
+        self._want(unfinished)
+        try:
+            for end in self._pool.run(function, waiting, should_stop):
+                unfinished -= 1
+                self._want(unfinished)
+                yield end
+        finally:
+            self._jobs.want(0)
+
+    def _want(self, tasks: int) -> None:
+        self._jobs.want(min(self._most, math.ceil(tasks / self._units_at_once)))
+
+
+@contextlib.contextmanager
+def slurm_pool(
+    site: SiteProfile,
+    resources: WorkerResources,
+    name: JobName,
+    *,
+    units_at_once: int,
+    secrets: Path,
+    logs: Path,
+    should_stop: ShouldStop,
+    interval: float = 5.0,
+) -> Iterator[SlurmPool]:
+    """A pool of worker jobs, all ended on leaving.
+
+    Jobs are submitted when there is work and ended `worker_jobs.LINGER` seconds after there is none. Worker jobs of
+    the same run and unit that a dead coordinator left behind are cancelled first: only for who holds the run's lock.
+
+    Parameters
+    ----------
+    site
+        Set-up file, scratch and interface.
+    resources
+        What each job asks for, such as ``site.preparation``.
+    name
+        Run and unit of the jobs' names.
+    units_at_once
+        Tasks that a job works on side by side, each in a process of its own; its cores are shared out among them.
+    secrets
+        Folder for the keys of TLS, which all nodes see; made with mode 0700.
+    logs
+        Folder for the jobs' scripts and output.
+    should_stop
+        Asked while SLURM does not answer.
+    interval
+        Seconds between looks at the jobs.
+    """
+    import dask
+    from dask_jobqueue import SLURMCluster
+    from distributed import Client
+
+    keys = make_keys(secrets / name.unit)
+    slurm = Slurm(should_stop=should_stop)
+    orphans = [job.id for found, job in slurm.jobs_of(name.run).items() if found.unit == name.unit]
+    slurm.cancel(orphans)
+    logs.mkdir(parents=True, exist_ok=True)
+    script = WorkerScript(site, resources, units_at_once, keys)
+    settings = {"distributed.scheduler.allowed-failures": 2, "distributed.comm.timeouts.connect": "30s"}
+    with (
+        dask.config.set(settings),
+        SLURMCluster(
+            n_workers=0,
+            security=keys.security(),
+            scheduler_options={"dashboard_address": "127.0.0.1:0", **_scheduler_address(site)},
+            silence_logs="critical",
+            **script.options(),
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        numbers = itertools.count(_last_number(logs, name) + 1)
+
+        def submit() -> tuple[str, JobName]:
+            job = JobName(name.run, name.unit, next(numbers))
+            path = logs / f"{job}.sbatch"
+            path.write_text(script.text(cluster.scheduler_address, job))  # the record of this attempt, too
+            argv = ["sbatch", "--parsable", f"--job-name={job}", f"--output={log_pattern(path.with_suffix('.out'))}"]
+            return slurm.submit([*argv, str(path)], job), job
+
+        def connected() -> set[str]:
+            return {str(worker.name) for worker in list(cluster.scheduler.workers.values())}
+
+        with WorkerJobs(slurm, submit, connected, lambda job: str(logs / f"{job}.out"), interval) as jobs:
+            yield SlurmPool(DaskPool(client, jobs.check), jobs, resources, units_at_once)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The files of one certificate and its key, which prove that scheduler, workers and client belong together."""
+
+    certificate: Path
+    key: Path
+
+    def security(self) -> Any:
+        """What Dask wants to know of them."""
+        from distributed.security import Security
+
+        roles = {f"tls_{role}_cert": str(self.certificate) for role in ("client", "scheduler", "worker")}
+        roles |= {f"tls_{role}_key": str(self.key) for role in ("client", "scheduler", "worker")}
+        return Security(require_encryption=True, tls_ca_file=str(self.certificate), **roles)
+
+    def words(self) -> list[str]:
+        """Arguments of a worker, as words of a shell."""
+        certificate, key = shlex.quote(str(self.certificate)), shlex.quote(str(self.key))
+        return ["--tls-ca-file", certificate, "--tls-cert", certificate, "--tls-key", key]
+
+
+def make_keys(folder: Path) -> Keys:
+    """Make a certificate that lasts a year and its key, in `folder`, for nobody but the user to read."""
+    from distributed.security import Security
+
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    folder.parent.chmod(0o700)
+    made = Security.temporary()
+    keys = Keys(folder / "certificate.pem", folder / "key.pem")
+    for path, text in ((keys.certificate, made.tls_ca_file), (keys.key, made.tls_worker_key)):
+        path.unlink(missing_ok=True)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+    return keys
+
+
+@dataclass(frozen=True)
+class WorkerScript:
+    """The script of a worker job, from values that the site profile's patterns have checked."""
+
+    site: SiteProfile
+    resources: WorkerResources
+    units_at_once: int
+    keys: Keys
+
+    def options(self) -> dict[str, Any]:
+        """What dask-jobqueue is told; `resource_words` say to SLURM what a job needs."""
+        threads = thread_environment(max(1, self.resources.cores // self.units_at_once))
+        exports = [f"export {name}={value}" for name, value in {**WORKER_SETTINGS, **threads}.items()]
+        return {
+            "cores": self.units_at_once,
+            "processes": self.units_at_once,
+            "memory": self.resources.memory,
+            "job_directives_skip": ["#SBATCH"],  # dask-jobqueue's; those below say all
+            "job_extra_directives": [*resource_words(self.resources), "--nodes=1", "--ntasks=1", "--no-requeue"],
+            "job_script_prologue": [*([f"source {self.site.setup}"] if self.site.setup else []), *exports],
+            "protocol": "tls://",
+            "interface": self.site.interface,
+            "local_directory": self.site.scratch,
+            "python": shlex.quote(sys.executable),
+            "death_timeout": DEATH_TIMEOUT,
+            "worker_extra_args": self._worker_arguments(),
+        }
+
+    def text(self, scheduler: str, job: JobName) -> str:
+        """The script of one job."""
+        from dask_jobqueue.slurm import SLURMJob
+
+        script: str = SLURMJob(scheduler, name=str(job), job_name=str(job), **self.options()).job_script()
+        return script
+
+    def _worker_arguments(self) -> Sequence[str]:
+        leaving = min(LEAVING, self.resources.seconds / 4)
+        lifetime = self.resources.seconds - leaving
+        stagger = leaving / 4  # so that not all leave at once
+        life = ["--lifetime", f"{lifetime:.0f}s", "--lifetime-stagger", f"{stagger:.0f}s"]
+        return [*self.keys.words(), *life, "--preload", "mwr_hpc.cluster.worker_setup", "--no-dashboard"]
+
+
+def _scheduler_address(site: SiteProfile) -> dict[str, str]:
+    """The site's interface where this host has it; login nodes often name theirs otherwise."""
+    import psutil
+
+    has_it = site.interface is not None and site.interface in psutil.net_if_addrs()
+    return {"interface": site.interface} if has_it and site.interface else {"host": ""}
+
+
+def _last_number(logs: Path, name: JobName) -> int:
+    scripts = logs.glob(f"mwr.{name.run}.{name.unit}.*.sbatch")
+    return max((int(path.suffixes[-2][1:]) for path in scripts), default=0)

@@ -1,0 +1,106 @@
+"""The sbatch command lines of the scripts in jobs/: pure functions from resources and arguments to argument lists."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mwr_hpc.cluster.slurm import JobName
+from mwr_hpc.config.site import JobResources, SiteProfile, TrainingResources
+from mwr_hpc.errors import ConfigError
+
+WARNING = 180
+"""Seconds before the time limit at which SLURM sends USR1 to a job script."""
+
+SETUP_VARIABLE = "MWR_SETUP"
+PYTHON_VARIABLE = "MWR_PYTHON"
+
+
+def job_script(name: str) -> Path:
+    """Path of one of the job scripts, as installed with the program or in its source folder.
+
+    Raises
+    ------
+    ConfigError
+        The installation lacks it.
+    """
+    source = Path(__file__).parents[2] / "jobs"
+    for folder in (source, Path(sys.prefix) / "share" / "mwr-hpc" / "jobs"):
+        if (folder / f"{name}.sbatch").is_file():
+            return folder / f"{name}.sbatch"
+    raise ConfigError(
+        f"{name}.sbatch is neither in {source} nor below {sys.prefix}/share/mwr-hpc: install mwr-hpc again"
+    )
+
+
+def resource_words(resources: JobResources) -> list[str]:
+    """What a job asks for, as options of sbatch."""
+    words = [f"--time={resources.walltime}", f"--cpus-per-task={resources.cores}", f"--mem={resources.memory}"]
+    named = {"partition": resources.partition, "account": resources.account, "qos": resources.qos}
+    words += [f"--{name}={value}" for name, value in named.items() if value]
+    words += [f"--constraint={'&'.join(resources.constraint)}"] if resources.constraint else []
+    words += [f"--gres=gpu:{resources.gpus}"] if resources.gpu_count else []
+    return words
+
+
+def log_pattern(path: Path) -> str:
+    """`path` as sbatch takes it literally: a percent sign would begin one of its patterns."""
+    return str(path).replace("%", "%%")
+
+
+def sbatch_argv(
+    script: Path,
+    arguments: Sequence[str],
+    resources: JobResources,
+    name: JobName,
+    log: Path,
+    *,
+    array: int | None = None,
+) -> list[str]:
+    """Command line that submits one of the job scripts.
+
+    Parameters
+    ----------
+    script
+        See `job_script`.
+    arguments
+        Of the script, given as they are: no shell reads them.
+    resources
+        What the job asks for.
+    name
+        Whose job it is.
+    log
+        File for the output, which requeued jobs append to; of an array, one for each element beside it.
+    array
+        Number of elements; None: no array.
+    """
+    pattern = log_pattern(log.with_suffix("")) + (f".%a{log.suffix}" if array else log.suffix)
+    words = ["sbatch", "--parsable", "--export=ALL", "--requeue", f"--job-name={name}", f"--signal=B:USR1@{WARNING}"]
+    words += [f"--output={pattern}", "--open-mode=append", *resource_words(resources)]
+    if isinstance(resources, TrainingResources):
+        words = [word for word in words if not word.startswith("--cpus-per-task=")]
+        words += [f"--nodes={resources.nodes}", f"--ntasks-per-node={resources.ranks}"]
+        words += [f"--cpus-per-task={resources.cores // resources.ranks}"]
+    else:
+        words += ["--nodes=1", "--ntasks=1"]
+    words += [f"--array=0-{array - 1}"] if array else []
+    return [*words, str(script), *arguments]
+
+
+def job_environment(site: SiteProfile) -> Mapping[str, str]:
+    """Variables that the job scripts read: which set-up file to source and which Python to run."""
+    return {PYTHON_VARIABLE: sys.executable} | ({SETUP_VARIABLE: site.setup} if site.setup else {})
+
+
+def submit_argv(site: SiteProfile, command: str, arguments: Sequence[str], name: JobName, log: Path) -> list[str]:
+    """Command line for ``mwr-hpc submit train|predict``: the coordinator's job, which runs the command on SLURM."""
+    return sbatch_argv(job_script("coordinator"), [command, *arguments], site.coordinator, name, log)
+
+
+def training_argv(site: SiteProfile, rank_job: Path, name: JobName, log: Path) -> list[str]:
+    """Command line for the training job, whose ranks do what the file `rank_job` says."""
+    return sbatch_argv(job_script("train"), [str(rank_job)], site.training, name, log)
+
+
+def sweep_argv(site: SiteProfile, arguments: Sequence[str], name: JobName, log: Path, elements: int) -> list[str]:
+    """Command line for a sweep as an array, each element of which takes its share of models and tomograms."""
+    return sbatch_argv(job_script("predict_sweep"), arguments, site.prediction, name, log, array=elements)
