@@ -6,7 +6,7 @@ from pathlib import Path
 from mwr_hpc.cluster.rank_environment import accept_rank
 from mwr_hpc.cluster.signals import stop_on_signals
 from mwr_hpc.errors import MwrError
-from mwr_hpc.events import Event, ignore
+from mwr_hpc.events import Event, Notice
 
 
 def main(job_path: Path) -> int:
@@ -24,7 +24,7 @@ def main(job_path: Path) -> int:
             communicator = SerialCommunicator() if placement is None or alone else HorovodCommunicator(placement)
             chosen = job.train.execution.get("gpuID") if job.train else None
             devices = devices_of_rank(chosen, placement.local_rank if placement else 0)
-            emit = _print_event if communicator.rank == 0 else ignore
+            emit = _print_event if communicator.rank == 0 else _print_notice
             work_as_rank(job, communicator, devices, emit, should_stop)
     except MwrError as error:
         print(error, file=sys.stderr, flush=True)
@@ -36,6 +36,12 @@ def _print_event(event: Event) -> None:
     from mwr_hpc.pipeline.rank_job import event_line
 
     print(event_line(event), flush=True)
+
+
+def _print_notice(event: Event) -> None:
+    """All ranks take the same steps, which rank 0 tells; what befalls one alone is for the log."""
+    if isinstance(event, Notice):
+        print(event.text, flush=True)
 
 
 if __name__ == "__main__":

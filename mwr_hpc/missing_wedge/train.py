@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mwr_hpc import __version__
 from mwr_hpc.errors import InputError
@@ -27,7 +28,7 @@ from mwr_hpc.training.engine import Engine
 from mwr_hpc.training.framework import configure
 from mwr_hpc.training.hardware import resolve_precision
 from mwr_hpc.training.loop import Schedule, run_training
-from mwr_hpc.training.model_file import read_model, write_model
+from mwr_hpc.training.model_file import Weights, read_model, write_model
 from mwr_hpc.training.sampler import SampleId, Sampler, automatic_steps
 
 VALIDATION_SHARE = 0.1
@@ -144,14 +145,21 @@ def _start_from(
     folder = inputs.get("previous_checkpoint")
     if folder is None:
         return
-    last = CheckpointFolder(folder).newest(None, emit)
-    same = last is not None and all(
-        np.array_equal(values, kept) for (_, values), kept in zip(weights, last.weights, strict=True)
-    )
-    if last is not None and same:
-        engine.restore(None, last.optimiser)
+    # As in `run_training`, rank 0 reads and decides: a file that one rank sees late must not part the ranks.
+    optimiser = _optimiser_after(folder, weights, emit) if engine.communicator.rank == 0 else None
+    if engine.communicator.broadcast(np.array([optimiser is not None], np.uint8))[0]:
+        engine.restore(None, optimiser or engine.state()[1])
     else:
         emit(Notice(f"{folder}: no state of the optimiser for {start}; it starts afresh, as in a first iteration"))
+
+
+def _optimiser_after(folder: Path, weights: Weights, emit: Emit) -> Sequence[NDArray[Any]] | None:
+    """The optimiser's state in the last checkpoint, if that is the one with these weights."""
+    last = CheckpointFolder(folder).newest(None, emit)
+    if last is None:
+        return None
+    same = all(np.array_equal(values, kept) for (_, values), kept in zip(weights, last.weights, strict=True))
+    return last.optimiser if same else None
 
 
 def _schedule(pairs: PairDataset, parameters: Mapping[str, Any]) -> Schedule:

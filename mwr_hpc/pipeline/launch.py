@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mwr_hpc.cluster.ranks import run_ranks
 from mwr_hpc.events import Emit, Notice, ShouldStop
-from mwr_hpc.pipeline.rank_job import RankJob, showing
+from mwr_hpc.pipeline.rank_job import RankJob, is_event, showing
 from mwr_hpc.pipeline.units import run_unit
 from mwr_hpc.training.communicator import SerialCommunicator
 
@@ -66,6 +66,7 @@ class LocalRanks:
                 meeting_folder=folder,
                 log=self.logs / f"ranks_{folder.name}.log",
                 show=showing(self.emit, lambda line: self.emit(Notice(line))),
+                quoted=lambda line: not is_event(line),
                 should_stop=self.should_stop,
             )
         finally:

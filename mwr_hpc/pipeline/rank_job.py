@@ -141,11 +141,16 @@ def event_line(event: Event) -> str:
     return EVENT_MARK + json.dumps(event_to_record(event))
 
 
+def is_event(line: str) -> bool:
+    """Whether a line of a rank's output is an event, and no text for people."""
+    return line.startswith(EVENT_MARK)
+
+
 def showing(emit: Emit, show: Callable[[str], Any]) -> Callable[[str], None]:
     """An observer of rank 0's lines: events go to `emit`, everything else to `show`."""
 
     def observe(line: str) -> None:
-        if line.startswith(EVENT_MARK):
+        if is_event(line):
             emit(event_from_record(json.loads(line.removeprefix(EVENT_MARK))))
         else:
             show(line)

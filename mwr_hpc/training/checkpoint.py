@@ -32,6 +32,8 @@ class Checkpoint:
         Steps done in this training, and how many it has. Epoch and position in its permutation follow from `step`.
     loss_sum, weight_sum
         Of the running epoch so far.
+    ranks
+        How many made it. Any number can go on from it, but only the same one to the same bits.
     curves
         The finished epochs.
     weights, optimiser
@@ -43,6 +45,7 @@ class Checkpoint:
     steps: int
     loss_sum: float
     weight_sum: float
+    ranks: int
     curves: Sequence[Curve]
     weights: Sequence[NDArray[Any]]
     optimiser: Sequence[NDArray[Any]]
@@ -72,7 +75,7 @@ class CheckpointFolder:
         target = self.path / f"step_{checkpoint.step:08d}.h5"
         state = {
             name: getattr(checkpoint, name)
-            for name in ("config_hash", "step", "steps", "loss_sum", "weight_sum", "curves")
+            for name in ("config_hash", "step", "steps", "loss_sum", "weight_sum", "ranks", "curves")
         }
         with atomic_file(target) as partial, h5py.File(partial, "w") as file:
             file.attrs["state"] = json.dumps(state)

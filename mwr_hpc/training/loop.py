@@ -162,6 +162,13 @@ class _Run:
         if found is not None:
             self.curves = list(found.curves)
             self.emit(Notice(f"going on with the training after step {self.step} of {self.schedule.steps}"))
+            if found.ranks != self.communicator.size:
+                self.emit(
+                    Notice(
+                        f"{found.ranks} ranks did the steps before, {self.communicator.size} do the rest: they add in "
+                        "another order, so the weights will differ in their last digits from those of either number"
+                    )
+                )
 
     def _batches(self, order: Sequence[SampleId]) -> Iterator[Batch]:
         """This rank's parts of the epoch's remaining batches."""
@@ -271,6 +278,7 @@ class _Run:
                 steps=self.schedule.steps,
                 loss_sum=self.loss_sum,
                 weight_sum=self.weight_sum,
+                ranks=self.communicator.size,
                 curves=self.curves,
                 weights=weights,
                 optimiser=optimiser,
