@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from mwr_hpc.config.fields import Settings, is_flag, is_list, normalised, option_info, takes_none
 from mwr_hpc.config.loading import unknown_option
-from mwr_hpc.config.values import split_words
+from mwr_hpc.config.values import absolute_path, split_words
 from mwr_hpc.errors import ConfigError
 
 TRUTH_WORDS = ("true", "false", "yes", "no", "on", "off", "1", "0")
@@ -72,6 +72,10 @@ class WordReader:
         general = {name: self._values.pop(name) for name in self._general if name in self._values}
         for name in ("config", "site"):
             if name in general:
+                try:
+                    absolute_path(Path(str(general[name])))
+                except ValueError as error:
+                    raise ConfigError(f"--{name} {general[name]} (command line): {error}") from None
                 general[name] = Path(str(general[name])).expanduser()
         return Given(self._values, **general)  # type: ignore[arg-type]  # two paths and a flag, by name
 

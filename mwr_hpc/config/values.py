@@ -42,15 +42,24 @@ def _expect_a_path(value: object) -> object:
     return value
 
 
-def _absolute(path: Path) -> Path:
-    return path.expanduser().absolute()
+def absolute_path(path: Path) -> Path:
+    """Return a path from the root on; raise ValueError where no file could be found or made under such a name."""
+    try:
+        absolute = path.expanduser().absolute()
+        absolute.exists()
+    except (RuntimeError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"cannot be used as a path ({reason}); name another one, or have its rights changed") from None
+    if "\0" in str(path):
+        raise ValueError("holds a NUL character, which no path can; name another one")
+    return absolute
 
 
 def _one_or_more(value: object) -> object:
     return [value] if isinstance(value, str | Path) else value
 
 
-FilePath = Annotated[Path, BeforeValidator(_expect_a_path), AfterValidator(_absolute)]
+FilePath = Annotated[Path, BeforeValidator(_expect_a_path), AfterValidator(absolute_path)]
 """A path, made absolute from the working directory."""
 
 FilePaths = Annotated[tuple[FilePath, ...], BeforeValidator(_one_or_more)]
