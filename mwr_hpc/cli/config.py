@@ -47,7 +47,9 @@ def add_to(app: typer.Typer) -> None:
 def show(context: typer.Context) -> None:
     """Print the settings as a table on a terminal, else one line a value, or as JSON."""
     words: list[str] = context.obj
-    command = words.pop(0) if words and words[0] in COMMANDS else "train"
+    named = words[0].replace("_", "-") if words else ""
+    command = named if named in COMMANDS else "train"
+    words = words[1:] if named in COMMANDS else words
     given = WordReader(COMMANDS[command], words, has_json=True).read()
     resolved = resolve(
         COMMANDS[command],

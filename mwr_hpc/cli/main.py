@@ -8,7 +8,19 @@ from typing import Annotated, NoReturn
 import typer
 
 from mwr_hpc import __version__
-from mwr_hpc.cli import config, convert, demo, evaluate, predict, simulate, train
+from mwr_hpc.cli import (
+    check,
+    cohort,
+    config,
+    convert,
+    demo,
+    evaluate,
+    generate_noise,
+    make_mask,
+    predict,
+    simulate,
+    train,
+)
 from mwr_hpc.cli.options import reflowed
 from mwr_hpc.errors import MwrError, StopRequested
 
@@ -31,7 +43,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # a traceback is a bug's, and wanted in full
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (train, predict, convert, simulate, evaluate, demo, config):
+for group in (
+    *(train, predict, check, cohort, make_mask, generate_noise),
+    *(convert, simulate, evaluate, demo, config),
+):
     group.add_to(app)
 
 

@@ -43,6 +43,9 @@ def add_command(
     callback.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by inspect.signature
     callback.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     app.command(name, cls=Command, help=reflowed(text))(callback)
+    if "-" in name:
+        # As with options, the spelling of MWR's command lines works too.
+        app.command(name.replace("-", "_"), cls=Command, help=reflowed(text), hidden=True)(callback)
 
 
 def reflowed(text: str) -> str:

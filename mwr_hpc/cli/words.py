@@ -142,7 +142,14 @@ class WordReader:
         chosen = next(
             (name for name, option in positional if option_info(option).suffixes and _suits(option, word)), None
         )
-        chosen = chosen or next((name for name, option in positional if not option_info(option).suffixes), None)
+        chosen = chosen or next(
+            (
+                name
+                for name, option in positional
+                if not option_info(option).suffixes and (is_list(option) or name not in self._values)
+            ),
+            None,
+        )
         if chosen is None or (chosen in self._values and not is_list(self._fields[chosen])):
             raise ConfigError(
                 f"command line: '{word}' belongs to no option; "

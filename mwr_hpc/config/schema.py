@@ -6,14 +6,19 @@ from typing import ClassVar, Literal, Self
 from pydantic import ValidationInfo, field_validator, model_validator
 
 from mwr_hpc.config.fields import Settings, is_incomplete, option
+from mwr_hpc.config.preparation import CheckSettings, CohortSettings, GenerateNoiseSettings, MakeMaskSettings
 from mwr_hpc.config.training import TrainSettings
 from mwr_hpc.config.values import DeviceIndices, FilePath, FilePaths, Size3, TiltRange
 
 __all__ = [
     "COMMANDS",
+    "CheckSettings",
+    "CohortSettings",
     "ConvertSettings",
     "DemoSettings",
     "EvaluateSettings",
+    "GenerateNoiseSettings",
+    "MakeMaskSettings",
     "PredictSettings",
     "SimulateSettings",
     "TrainSettings",
@@ -228,6 +233,9 @@ class DemoSettings(Settings):
 
 COMMANDS: dict[str, type[Settings]] = {
     settings.command: settings
-    for settings in (TrainSettings, PredictSettings, ConvertSettings, SimulateSettings, EvaluateSettings, DemoSettings)
+    for settings in (
+        *(TrainSettings, PredictSettings, CohortSettings, MakeMaskSettings, GenerateNoiseSettings, CheckSettings),
+        *(ConvertSettings, SimulateSettings, EvaluateSettings, DemoSettings),
+    )
 }
 """All settings by the command that they belong to."""

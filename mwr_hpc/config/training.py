@@ -30,6 +30,7 @@ class TrainSettings(Settings):
         suffixes=(".star",),
         must_exist="file",
     )
+    group: str | None = option(None, "Train on this group of the list alone.", group=INPUT)
     datas_are_subtomos: bool = option(
         False, "The inputs are sub-tomograms, at least crop_size wide, in --subtomo_dir.", group=INPUT
     )
@@ -122,7 +123,7 @@ class TrainSettings(Settings):
     pretrained_model: FilePath | None = option(
         None, "Model (.h5) of the same architecture to start from.", group=TRAINING, must_exist="file"
     )
-    learning_rate: float = option(4e-4, "Learning rate of Adam.", group=TRAINING, gt=0)
+    learning_rate: float = option(1e-3, "Learning rate of Adam.", group=TRAINING, gt=0)
     loss: Literal["l1", "l2"] = option("l2", "Squared (l2) or absolute (l1, as MWR) error.", group=TRAINING)
     seed: int = option(0, "Of all random numbers.", group=TRAINING, ge=0)
     deterministic: bool | None = option(
@@ -256,6 +257,8 @@ class TrainSettings(Settings):
         given = [name for name, value in sources.items() if value is not None]
         if len(given) > 1 or not (given or is_incomplete(info)):
             raise ValueError(f"found {' and '.join(given) or 'no input'}; give exactly one of {', '.join(sources)}")
+        if self.group is not None and self.tomograms is None and not is_incomplete(info):
+            raise ValueError(f"--group {self.group} chooses from a list: add --tomograms LIST.star, or leave it out")
         return self
 
     @model_validator(mode="after")

@@ -100,6 +100,22 @@ def read_tomogram_list(path: Path) -> list[TomogramRow]:
     return rows
 
 
+def rows_of_group(source: Path, rows: list[TomogramRow], group: str | None) -> list[TomogramRow]:
+    """Return the rows of one group, or all when `group` is None.
+
+    Raises
+    ------
+    InputError
+        No row is of this group.
+    """
+    chosen = [row for row in rows if group is None or row.group == group]
+    if not chosen:
+        groups = sorted({row.group for row in rows if row.group is not None})
+        found = f"the groups {', '.join(groups)}" if groups else "no groups (column mwrGroup)"
+        raise InputError(f"{source}: no tomogram is of the group {group}; found {found}")
+    return chosen
+
+
 def write_tomogram_list(path: Path, rows: Sequence[TomogramRow]) -> None:
     """Write a STAR list of tomograms, atomically; paths are written as they are."""
     records = [

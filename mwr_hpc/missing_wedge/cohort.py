@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.mrc_header import MrcHeader, read_header, require_volume
-from mwr_hpc.io.star import TomogramRow, read_tomogram_list, write_tomogram_list
+from mwr_hpc.io.star import TomogramRow, read_tomogram_list, rows_of_group, write_tomogram_list
 from mwr_hpc.io.volume import MRC_SUFFIXES, OME_ZARR_SUFFIX, is_ome_zarr, open_volume
 from mwr_hpc.numerics.wedge import check_tilt_range, effective_tilt_range
 
@@ -85,14 +85,8 @@ def cohort_from_folder(
     """
     if not input_dir.is_dir():
         raise InputError(f"{input_dir}: there is no such folder; give the folder of the tomograms")
-    paths = _mrc_files(input_dir)
-    if mask_dir is not None and mask_dir.resolve() == input_dir.resolve():
-        masks = {f"{path.stem}_mask" for path in paths}
-        paths = [path for path in paths if path.stem not in masks]
-    if not paths:
-        raise InputError(f"{input_dir}: no {', '.join(MRC_SUFFIXES)} file in it; give the folder of the tomograms")
-    rows = [TomogramRow(path.absolute()) for path in paths]
-    return _cohort(input_dir, rows, tilt_range, mask_dir, allow_missing_masks)
+    rows = [TomogramRow(path.absolute()) for path in mrc_files(input_dir, mask_dir)]
+    return cohort_from_rows(input_dir, rows, tilt_range, mask_dir, allow_missing_masks)
 
 
 def tomogram_files(paths: Sequence[Path]) -> list[Path]:
@@ -126,7 +120,7 @@ def cohort_from_files(paths: Sequence[Path], tilt_range: TiltRange | None) -> Co
         No file can be used, or two have the same id.
     """
     rows = [TomogramRow(path.absolute()) for path in paths]
-    return _cohort("the inputs", rows, tilt_range, None, False)
+    return cohort_from_rows("the inputs", rows, tilt_range, None, False)
 
 
 def cohort_from_list(
@@ -135,6 +129,7 @@ def cohort_from_list(
     mask_dir: Path | None = None,
     allow_missing_masks: bool = False,
     flip_tilt: bool = False,
+    group: str | None = None,
 ) -> Cohort:
     """Take the tomograms of a STAR list; see `mwr_hpc.io.star` for its columns.
 
@@ -148,18 +143,31 @@ def cohort_from_list(
         As for a folder; for tomograms for which the list gives no mask.
     flip_tilt
         Whether the tilt ranges in the list have the other sign of tilt; `tilt_range` has this program's already.
+    group
+        Take those of this group alone.
 
     Raises
     ------
     InputError
-        The list cannot be read or names no usable tomogram, two tomograms have the same id, a tilt range is impossible,
-        or a mask is missing.
+        The list cannot be read, names no usable tomogram or none of the group, two tomograms have the same id, a tilt
+        range is impossible, or a mask is missing.
     """
     rows = [
         replace(row, tilt_range=effective_tilt_range(row.tilt_range, flip_tilt)) if row.tilt_range else row
-        for row in read_tomogram_list(star)
+        for row in rows_of_group(star, read_tomogram_list(star), group)
     ]
-    return _cohort(star, rows, tilt_range, mask_dir, allow_missing_masks)
+    return cohort_from_rows(star, rows, tilt_range, mask_dir, allow_missing_masks)
+
+
+def mrc_files(folder: Path, mask_dir: Path | None = None) -> list[Path]:
+    """The .mrc, .rec and .map files of a folder, without the masks when `mask_dir` is the same folder."""
+    paths = _mrc_files(folder)
+    if mask_dir is not None and mask_dir.resolve() == folder.resolve():
+        masks = {f"{path.stem}_mask" for path in paths}
+        paths = [path for path in paths if path.stem not in masks]
+    if not paths:
+        raise InputError(f"{folder}: no {', '.join(MRC_SUFFIXES)} file in it; give the folder of the tomograms")
+    return paths
 
 
 def write_cohort(star: Path, entries: Sequence[TomogramEntry]) -> None:
@@ -182,13 +190,14 @@ def write_cohort(star: Path, entries: Sequence[TomogramEntry]) -> None:
     )
 
 
-def _cohort(
+def cohort_from_rows(
     source: Path | str,
     rows: Iterable[TomogramRow],
     tilt_range: TiltRange | None,
     mask_dir: Path | None,
     allow_missing_masks: bool,
 ) -> Cohort:
+    """Take the tomograms of these rows, which come from `source`; see `cohort_from_list` for the rest."""
     named = _by_id(source, rows)
     masks = {identifier: row.mask or _find_mask(identifier, row.path, mask_dir) for identifier, row in named.items()}
     missing = sorted(identifier for identifier, mask in masks.items() if mask is None)
@@ -211,7 +220,7 @@ def _cohort(
     return Cohort(entries, problems)
 
 
-def _identifier(path: Path) -> str:
+def identifier_of(path: Path) -> str:
     """The exact file name less its extension, for OME-Zarr both of them."""
     return path.name.removesuffix(OME_ZARR_SUFFIX) if is_ome_zarr(path) else path.stem
 
@@ -227,7 +236,7 @@ def _mrc_files(folder: Path) -> list[Path]:
 def _by_id(source: Path | str, rows: Iterable[TomogramRow]) -> dict[str, TomogramRow]:
     named: dict[str, TomogramRow] = {}
     for row in rows:
-        identifier = row.name or _identifier(row.path)
+        identifier = row.name or identifier_of(row.path)
         # Ids become file names in the run directory.
         if "/" in identifier or identifier.startswith("."):
             raise InputError(

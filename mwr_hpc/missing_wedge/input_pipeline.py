@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.volume import MRC_SUFFIXES, Volume, open_volume
+from mwr_hpc.missing_wedge.cube_arrays import CubeReader, as_float32
 from mwr_hpc.missing_wedge.pair_reader import PairDataset, Sample
 from mwr_hpc.numerics.keyed_random import keyed_generator
 from mwr_hpc.numerics.noise import add_noise
@@ -17,12 +19,12 @@ from mwr_hpc.training.sampler import SampleId
 
 
 class NoiseVolumes:
-    """A folder of noise volumes, of which random cubes are cut; they have the frame of the wedge.
+    """Noise volumes, of which random cubes are cut; they have the frame of the wedge.
 
     Parameters
     ----------
     folder
-        Holds MRC volumes.
+        What `generate_noise` wrote, or a folder of MRC volumes.
     cube_size
         Edge of the cubes.
 
@@ -33,26 +35,36 @@ class NoiseVolumes:
     """
 
     def __init__(self, folder: Path, cube_size: int) -> None:
+        self._size = cube_size
+        self._generated = CubeReader(folder) if (folder / "zarr.json").exists() else None
+        if self._generated is not None:
+            self._require_size(folder, self._generated.shape[1:])
+            return
         paths = sorted(path for path in folder.iterdir() if path.suffix in MRC_SUFFIXES)
         if not paths:
             raise InputError(
-                f"{folder}: no noise volumes (.mrc, .rec, .map) in it; "
-                "name a folder that has some, or leave --noise_dir out"
+                f"{folder}: no noise volumes (.mrc, .rec, .map) in it; name a folder that has some, make some with "
+                "`mwr-hpc generate-noise`, or leave --noise_dir out"
             )
         self._volumes: list[Volume] = [open_volume(path) for path in paths]
-        self._size = cube_size
         for volume in self._volumes:
-            if min(volume.shape) < cube_size:
-                raise InputError(
-                    f"{volume.path}: a noise volume of {volume.shape} voxels (z, y, x), expected at least "
-                    f"cube_size {cube_size} along each axis; remove it, or make larger ones"
-                )
+            self._require_size(volume.path, volume.shape)
+
+    def _require_size(self, path: Path, shape: tuple[int, ...]) -> None:
+        if min(shape) < self._size:
+            raise InputError(
+                f"{path}: a noise volume of {shape} voxels (z, y, x), expected at least cube_size {self._size} along "
+                "each axis; remove it, or make larger ones"
+            )
 
     def cube(self, generator: np.random.Generator) -> NDArray[np.float32]:
         """Cut a random cube of a random volume."""
-        volume = self._volumes[generator.integers(len(self._volumes))]
-        corner = [int(generator.integers(size - self._size + 1)) for size in volume.shape]
-        cut = volume.data[tuple(slice(start, start + self._size) for start in corner)]
+        if self._generated is not None:
+            chosen: Any = as_float32(self._generated.read(int(generator.integers(len(self._generated)))))
+        else:
+            chosen = self._volumes[generator.integers(len(self._volumes))].data
+        corner = [int(generator.integers(size - self._size + 1)) for size in chosen.shape]
+        cut = chosen[tuple(slice(start, start + self._size) for start in corner)]
         return np.asarray(cut, np.float32)
 
 

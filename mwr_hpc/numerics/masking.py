@@ -6,8 +6,8 @@ Both tests work on the volume binned twofold (means of 2 x 2 x 2 voxels), densit
   `percentile` percent of the voxels that have most of it pass;
 - local variation: the standard deviation within a cube of 2 `side` + 1 exceeds `threshold` times that of the volume.
 
-MWR and IsoNet 0.1 (bin/make_mask.py and util/filter.py of IsoNet-cryoET/IsoNet) have these tests, windows and meanings of
-`percentile` and `threshold`; they bin by leaving voxels out, which keeps all noise, and only later versions smooth.
+MWR and IsoNet 0.1 (bin/make_mask.py and util/filter.py of IsoNet-cryoET/IsoNet) have these tests, windows and meanings
+of `percentile` and `threshold`; they bin by leaving voxels out, which keeps all noise, and only later versions smooth.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,14 +22,13 @@ from mwr_hpc.numerics.normalization import LARGEST_VALUE
 
 Array = NDArray[Any]
 Shape = tuple[int, int, int]
-Features = tuple[int, NDArray[np.float32], NDArray[np.float32]]
 
 BIN = 2
 TRUNCATE = 4.0
 """Standard deviations at which the Gaussian ends."""
 
-SLAB_VOXELS = 2**23
-"""Binned voxels of a slab, its halo not counted; six float32 arrays of a slab with its halo are in memory at most."""
+SLAB_VOXELS = 2**24
+"""Binned voxels of a slab, its halo not counted; about five float32 arrays of a slab with its halo are in memory at once."""
 
 SAMPLE_SIZE = 2**21
 """Binned voxels, evenly spread, of which the percentile is taken; smaller volumes are taken whole."""
@@ -98,8 +97,9 @@ def mask_slabs(
     scale = sign / deviation
     limit = _density_limit(volume, mean, scale, tests)
     top = round(tests.z_crop * shape[0])
-    for first, density, variation in _features(volume, mean, scale, tests.side):
-        binned = (density >= limit) & (variation > tests.threshold)
+    for first, core, values in _slabs(volume, mean, scale, tests.side):
+        binned = _density(values, tests.side)[core] >= limit
+        binned &= _variation(values, tests.side)[core] > tests.threshold
         start, stop = BIN * first, min(BIN * (first + len(binned)), shape[0])
         slab = np.repeat(np.repeat(np.repeat(binned.view(np.int8), BIN, axis=0), BIN, axis=1), BIN, axis=2)
         slab = slab[: stop - start, : shape[1], : shape[2]]
@@ -150,13 +150,14 @@ def _moments(volume: _Binned) -> tuple[float, float]:
     return mean, float(np.sqrt(np.mean(variances) + np.var(means)))
 
 
-def _features(volume: _Binned, mean: float, scale: float, side: int) -> Iterator[Features]:
-    """Yield local density and local standard deviation, both in units of the volume's standard deviation.
+def _slabs(
+    volume: _Binned, mean: float, scale: float, side: int
+) -> Iterator[tuple[int, slice, NDArray[np.float32]]]:
+    """Yield the first row of each slab, the slab's place in what was read, and that, normalised.
 
-    Each slab is read with a halo as wide as the filters reach; only at the faces of the volume is it reflected.
+    Each slab comes with a halo as wide as the filters reach; they reflect at the faces of the volume only.
     """
     depth = volume.shape[0]
-    window = 2 * side + 1
     halo = int(TRUNCATE * side / 2 + 0.5) + side
     step = volume.slab_rows()
     for first in range(0, depth, step):
@@ -165,14 +166,22 @@ def _features(volume: _Binned, mean: float, scale: float, side: int) -> Iterator
         values = volume.rows(start, stop)
         values -= np.float32(mean)
         values *= np.float32(scale)
-        core = slice(first - start, last - start)
-        density = ndimage.gaussian_filter(values, side / 2, truncate=TRUNCATE)
-        ndimage.maximum_filter(density, window, output=density)
-        density = density[core].copy()
-        average = ndimage.uniform_filter(values, window)[core]
-        np.square(values, out=values)
-        variation = ndimage.uniform_filter(values, window)[core] - average**2
-        yield first, density, np.sqrt(np.maximum(variation, 0, out=variation))
+        yield first, slice(first - start, last - start), values
+
+
+def _density(values: Array, side: int) -> Array:
+    """The most that the smoothed density reaches in each window."""
+    smooth = ndimage.gaussian_filter(values, side / 2, truncate=TRUNCATE)
+    return np.asarray(ndimage.maximum_filter(smooth, 2 * side + 1, output=smooth))
+
+
+def _variation(values: Array, side: int) -> Array:
+    """The standard deviation within each window; overwrites `values`."""
+    window = 2 * side + 1
+    mean = ndimage.uniform_filter(values, window)
+    variance = ndimage.uniform_filter(np.square(values, out=values), window)
+    variance -= np.square(mean, out=mean)
+    return np.asarray(np.sqrt(np.maximum(variance, 0, out=variance)))
 
 
 def _density_limit(volume: _Binned, mean: float, scale: float, tests: MaskTests) -> float:
@@ -185,7 +194,7 @@ def _density_limit(volume: _Binned, mean: float, scale: float, tests: MaskTests)
         stride += 1
     plane = volume.shape[1] * volume.shape[2]
     samples = [
-        density.ravel()[-(first * plane) % stride :: stride].copy()
-        for first, density, _ in _features(volume, mean, scale, tests.side)
+        _density(values, tests.side)[core].ravel()[-(first * plane) % stride :: stride].copy()
+        for first, core, values in _slabs(volume, mean, scale, tests.side)
     ]
     return float(np.percentile(np.concatenate(samples), 100 - tests.percentile))

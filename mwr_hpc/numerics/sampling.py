@@ -122,6 +122,12 @@ def sample_centres(
     return np.asarray(np.stack([first + layer_of, y, x], axis=1), np.int32)
 
 
+def count_places(mask: Any, cube_size: int) -> int:
+    """Count the voxels of a mask, array-like (z, y, x), at which a sub-tomogram may be centred."""
+    (z0, z1), (y0, y1), (x0, x1) = _centre_limits(mask.shape, cube_size)
+    return sum(int(np.count_nonzero(np.asarray(mask[z, y0:y1, x0:x1]) > 0)) for z in range(z0, z1))
+
+
 def cut_crop(volume: Any, centre: Array, size: int, fill: float) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
     """Cut a crop of edge `size` around a centre; see `cut_box`.
 

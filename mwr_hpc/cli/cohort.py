@@ -1,0 +1,49 @@
+"""`mwr-hpc cohort`: the list of tomograms that every command takes."""
+
+import typer
+
+from mwr_hpc.cli.options import add_command
+from mwr_hpc.cli.running import report, settings_from
+from mwr_hpc.cli.words import Given
+from mwr_hpc.config.schema import CohortSettings
+
+HELP = """List tomograms with their voxel sizes, tilt ranges, masks and groups.
+
+Takes folders, single files, and lists of IsoNet, RELION 5, Warp or this program; several lists become one. Ids are the
+exact file names, headers are read, and what cannot be used is named and left out.
+
+\b
+  mwr-hpc cohort tomograms --tlt_dir tilts --mask_dir masks --group session1 --out session1.star
+  mwr-hpc cohort session1.star session2.star --out tomograms.star
+"""
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    add_command(app, "cohort", CohortSettings, run, text=HELP)
+
+
+def run(given: Given) -> int:
+    """Write the list, and say what is left out of it."""
+    settings = settings_from(CohortSettings, given)
+    from dataclasses import replace
+
+    from mwr_hpc.io.atomic import require_writable
+    from mwr_hpc.missing_wedge.cohort import write_cohort
+    from mwr_hpc.missing_wedge.listing import collect_cohort
+
+    require_writable(settings.out.parent)
+    named = settings.model_dump(exclude={"inputs", "out", "group"})
+    cohort = collect_cohort(settings.inputs, **named)
+    entries = [replace(entry, group=settings.group or entry.group) for entry in cohort.entries]
+    settings.out.parent.mkdir(parents=True, exist_ok=True)
+    write_cohort(settings.out, entries)
+    typer.echo(f"{len(entries)} tomograms in {settings.out}")
+    for what, lacking in (
+        ("no tilt range", [entry.id for entry in entries if entry.tilt_range is None]),
+        ("no voxel size", [entry.id for entry in entries if min(entry.voxel_size) == 0]),
+    ):
+        if lacking:
+            typer.echo(f"{len(lacking)} of them have {what}: {', '.join(lacking)}", err=True)
+    report(cohort.problems, (), ("mwr-hpc", "check", str(settings.out)))
+    return 1 if cohort.problems else 0

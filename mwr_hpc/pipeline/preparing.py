@@ -1,0 +1,158 @@
+"""``mwr-hpc make-mask`` and ``generate-noise``: units of work on this machine, each skipped once it is done."""
+
+import shutil
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+
+from mwr_hpc.cluster.pool import InlinePool, Pool, available_cores, local_pool
+from mwr_hpc.config.schema import GenerateNoiseSettings, MakeMaskSettings
+from mwr_hpc.errors import ConfigError, InputError
+from mwr_hpc.events import Emit, ShouldStop
+from mwr_hpc.io.atomic import PARTIAL, disk_full_reported, require_writable
+from mwr_hpc.io.volume import MRC_SUFFIXES
+from mwr_hpc.missing_wedge.cohort import cohort_from_files, tomogram_files
+from mwr_hpc.numerics.wedge import effective_tilt_range
+from mwr_hpc.pipeline.lock import RunLock
+from mwr_hpc.pipeline.prediction import STATE_FOLDER
+from mwr_hpc.pipeline.receipts import RECEIPT_NAME, ReceiptBook, fingerprint, read_receipt
+from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner
+from mwr_hpc.pipeline.units import Claim, Unit
+
+MASK_END = "_mask"
+NOISE_STAGE = "generate_noise"
+
+
+def make_masks(settings: MakeMaskSettings, emit: Emit, should_stop: ShouldStop) -> Outcome:
+    """Make the masks of one tomogram or of a folder of them.
+
+    Returns
+    -------
+    Outcome
+        The masks, and the tomograms that failed with their reasons.
+
+    Raises
+    ------
+    ConfigError
+        One mask file is named for a folder of tomograms, or a mask's place is taken by something else.
+    InputError
+        No input can be used, two have one id, or no space is left.
+    StopRequested
+        After a stop in good order.
+    """
+    assert settings.input is not None, "the schema requires it"
+    to_file = settings.out.suffix.lower() in MRC_SUFFIXES
+    if to_file and settings.input.is_dir():
+        raise ConfigError(f"--out {settings.out}: one mask, but {settings.input} is a folder; name a folder for masks")
+    folder = settings.out.parent if to_file else settings.out
+    require_writable(folder)
+    inputs = tomogram_files([settings.input])
+    # A folder that holds masks too must not get masks of masks.
+    names = {path.stem for path in inputs}
+    inputs = [path for path in inputs if path.stem.removesuffix(MASK_END) not in names - {path.stem}]
+    cohort = cohort_from_files(inputs, None)
+    book = ReceiptBook(folder / STATE_FOLDER / "receipts")
+    parameters = settings.model_dump(include={"side", "percentile", "threshold", "z_crop", "contrast"})
+    units = [
+        Unit(
+            stage="make_mask",
+            name=entry.id,
+            function="mwr_hpc.missing_wedge.make_mask:make_mask",
+            inputs={"tomogram": entry.path},
+            input_keys={"tomogram": fingerprint(entry.path)},
+            parameters=parameters,
+            target=settings.out if to_file else folder / f"{entry.id}{MASK_END}.mrc",
+            receipt=book.path("make_mask", entry.id),
+        )
+        for entry in cohort.entries
+    ]
+    for unit in units:
+        if unit.target.exists() and book.get(unit.stage, unit.name) is None:
+            raise ConfigError(
+                f"{unit.target}: is there, but this command did not make it; move it away, or name another OUT"
+            )
+    workers = min(settings.preprocessing_ncpus or available_cores(), len(units))
+    pool = local_pool if workers > 1 else lambda _: nullcontext(InlinePool())
+    done, failed = _run(units, book, folder, cohort.ids, lambda: pool(workers), emit, should_stop)
+    failed = cohort.problems | failed
+    if not done:
+        listed = "\n".join(f"  {identifier}: {reason}" for identifier, reason in failed.items())
+        raise InputError(f"no mask could be made:\n{listed}")
+    return Outcome(failed, done)
+
+
+def generate_noise(settings: GenerateNoiseSettings, emit: Emit, should_stop: ShouldStop) -> Outcome:
+    """Make noise volumes for training.
+
+    Returns
+    -------
+    Outcome
+        The array.
+
+    Raises
+    ------
+    ConfigError
+        Something else is where the array shall be.
+    InputError
+        No space is left.
+    StopRequested
+        After a stop in good order.
+    """
+    out = settings.out
+    made = read_receipt(out / RECEIPT_NAME)
+    if out.exists() and (made is None or made.stage != NOISE_STAGE):
+        raise ConfigError(f"--out {out}: is there, but this command did not make it; name a new path")
+    require_writable(out.parent)
+    book = ReceiptBook(out.parent / STATE_FOLDER / "receipts")
+    unit = Unit(
+        stage=NOISE_STAGE,
+        name=out.name,
+        function="mwr_hpc.missing_wedge.generate_noise:generate_noise",
+        inputs={},
+        input_keys={},
+        parameters={
+            **settings.model_dump(include={"number", "cube_size", "tilt_step", "filter", "seed"}),
+            "tilt_range": list(effective_tilt_range(settings.tilt_range, settings.flip_tilt)),
+        },
+        target=out,
+    )
+    done, failed = _run([unit], book, out.parent, {out.name}, lambda: nullcontext(InlinePool()), emit, should_stop)
+    return Outcome(failed, done)
+
+
+def _run(
+    units: list[Unit],
+    book: ReceiptBook,
+    folder: Path,
+    identifiers: Collection[str],
+    pool: Callable[[], AbstractContextManager[Pool]],
+    emit: Emit,
+    should_stop: ShouldStop,
+) -> tuple[list[Path], dict[str, str]]:
+    """Do the units of one stage; return what was published, and what failed with its reason."""
+    state = folder / STATE_FOLDER
+    with disk_full_reported(folder), RunLock(state / "lock.json") as lock, _without_partials(units):
+        quarantine = Quarantine(state / "quarantine" / units[0].stage)
+        claim = Claim(state / "lock.json", lock.token)
+        runner = StageRunner(book, quarantine, claim, state / "logs", emit, should_stop)
+        with pool() as running:
+            done = runner.run(units[0].stage, units, running)
+        return [unit.target for unit in units if unit.name in done], quarantine.reasons(identifiers)
+
+
+@contextmanager
+def _without_partials(units: list[Unit]) -> Iterator[None]:
+    """Remove what killed runs left of these units, before and after: beside them may lie what others are writing."""
+    try:
+        _remove_partials(units)
+        yield
+    finally:
+        _remove_partials(units)
+
+
+def _remove_partials(units: list[Unit]) -> None:
+    targets = {unit.target.name for unit in units}
+    for folder in {unit.target.parent for unit in units}:
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if PARTIAL in path.name and path.name.partition(PARTIAL)[0] in targets:
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
