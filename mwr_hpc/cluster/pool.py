@@ -1,4 +1,6 @@
-"""Where units of work run: in this process, or on Dask workers. Only this module and `slurm_pool` import Dask.
+"""Where units of work run: in this process, or on Dask workers.
+
+Dask is imported here, in `slurm_pool` and in `allocation` only.
 
 All pools have one method: they call a function on each task, a bounded number at a time, and give back each result
 or error as it comes. What travels back is small (receipts), never a volume.
@@ -149,6 +151,7 @@ def local_pool(workers: int) -> Iterator[DaskPool]:
         "distributed.scheduler.allowed-failures": 2,
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.target": False,
+        "distributed.worker.memory.pause": False,  # a paused worker has nothing to spill and would wait for ever
         "distributed.comm.timeouts.connect": "30s",
     }
     with (

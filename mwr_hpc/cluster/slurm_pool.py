@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from mwr_hpc.cluster.pool import DaskPool, Finished
 from mwr_hpc.cluster.rank_environment import thread_environment
 from mwr_hpc.cluster.slurm import JobName, Slurm
@@ -31,6 +33,7 @@ DEATH_TIMEOUT = 120
 WORKER_SETTINGS = {
     "DASK_DISTRIBUTED__WORKER__MEMORY__SPILL": "False",
     "DASK_DISTRIBUTED__WORKER__MEMORY__TARGET": "False",
+    "DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE": "False",
     "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "30s",
 }
 """Dask's settings for workers; what the coordinator sets for itself does not reach other hosts."""
@@ -126,7 +129,7 @@ def slurm_pool(
         SLURMCluster(
             n_workers=0,
             security=keys.security(),
-            scheduler_options={"dashboard_address": "127.0.0.1:0", **_scheduler_address(site)},
+            scheduler_options={"dashboard_address": "127.0.0.1:0", **scheduler_address(site.interface)},
             silence_logs="critical",
             **script.options(),
         ) as cluster,
@@ -164,8 +167,8 @@ class Keys:
         return Security(require_encryption=True, tls_ca_file=str(self.certificate), **roles)
 
     def words(self) -> list[str]:
-        """Arguments of a worker, as words of a shell."""
-        certificate, key = shlex.quote(str(self.certificate)), shlex.quote(str(self.key))
+        """Arguments of a worker."""
+        certificate, key = str(self.certificate), str(self.key)
         return ["--tls-ca-file", certificate, "--tls-cert", certificate, "--tls-key", key]
 
 
@@ -225,15 +228,20 @@ class WorkerScript:
         lifetime = self.resources.seconds - leaving
         stagger = leaving / 4  # so that not all leave at once
         life = ["--lifetime", f"{lifetime:.0f}s", "--lifetime-stagger", f"{stagger:.0f}s"]
-        return [*self.keys.words(), *life, "--preload", "mwr_hpc.cluster.worker_setup", "--no-dashboard"]
+        return [
+            *map(shlex.quote, self.keys.words()),
+            *life,
+            "--preload",
+            "mwr_hpc.cluster.worker_setup",
+            "--no-dashboard",
+        ]
 
 
-def _scheduler_address(site: SiteProfile) -> dict[str, str]:
-    """The site's interface where this host has it; login nodes often name theirs otherwise."""
-    import psutil
-
-    has_it = site.interface is not None and site.interface in psutil.net_if_addrs()
-    return {"interface": site.interface} if has_it and site.interface else {"host": ""}
+def scheduler_address(interface: str | None) -> dict[str, str]:
+    """Where a scheduler on this host listens: the site's interface, or any; login nodes often name theirs otherwise."""
+    if interface is not None and interface in psutil.net_if_addrs():
+        return {"interface": interface}
+    return {"host": "0.0.0.0"}
 
 
 def _last_number(logs: Path, name: JobName) -> int:

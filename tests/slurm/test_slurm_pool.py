@@ -137,3 +137,15 @@ def test_orphans_of_a_dead_coordinator_are_cancelled(slurm: VirtualSlurm, pools:
     with pools.open():
         assert slurm.wait(orphan)["JobState"] == "CANCELLED"
         assert slurm.state(other) != "CANCELLED"
+
+
+@pytest.mark.needs("network_namespaces")
+def test_units_of_a_host_that_is_cut_off_are_done_elsewhere(slurm: VirtualSlurm, pools: Pools) -> None:
+    with pools.open() as pool:
+        ends = pool.run(partial(node_of, 2.0), range(12), never)
+        first = next(ends)
+        slurm.cut(str(first.result))
+        rest = list(ends)
+        assert [end.error for end in rest if end.error] == []
+        assert sorted(end.task for end in [first, *rest]) == list(range(12))
+        assert {end.result for end in rest[-2:]} != {first.result}

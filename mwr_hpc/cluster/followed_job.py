@@ -1,0 +1,97 @@
+"""Submits a job and stays with it to its end, or finds the one that goes on from before and stays with that."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mwr_hpc.cluster.slurm import Job, JobName, Slurm
+from mwr_hpc.errors import ClusterError, StopRequested
+from mwr_hpc.events import ShouldStop
+from mwr_hpc.io.atomic import atomic_file
+
+NOBODYS_FAULT = frozenset({"BOOT_FAIL", "NODE_FAIL", "PREEMPTED", "TIMEOUT"})
+"""Ends after which the same job is worth another attempt."""
+
+MOST_ATTEMPTS = 5
+
+
+def follow_job(
+    slurm: Slurm,
+    name: JobName,
+    argv: Callable[[JobName], Sequence[str]],
+    record: Path,
+    *,
+    look: Callable[[Job], None],
+    should_stop: ShouldStop,
+    interval: float = 5.0,
+) -> None:
+    """Return when the job has completed; a waiting or running one of the same run and unit is adopted.
+
+    Parameters
+    ----------
+    slurm
+        Asked for the state.
+    name
+        Run and unit; the attempt is counted here.
+    argv
+        Command line of sbatch for one attempt, whose name the job must carry.
+    record
+        File for the name of the last attempt, written before it is submitted.
+    look
+        Called with the job at every look at it.
+    should_stop
+        Once it is true the job is left to go on.
+    interval
+        Seconds between looks.
+
+    Raises
+    ------
+    ClusterError
+        The job failed, or was cancelled.
+    StopRequested
+        A stop was asked for; the job goes on.
+    """
+    ends: list[str] = []
+    while len(ends) < MOST_ATTEMPTS:
+        identifier = _running(slurm, name) or _submit(slurm, name, argv, record)
+        ended = _until_end(slurm, identifier, look, should_stop, interval)
+        if ended is None or ended.state == "COMPLETED":
+            return
+        successor = ended.exit_code == StopRequested.exit_code and _running(slurm, name) is not None
+        if not successor and ended.state not in NOBODYS_FAULT:
+            code = f", exit code {ended.exit_code}" if ended.exit_code else ""
+            raise ClusterError(f"job {ended.id} ({ended.name}) ended as {ended.state}{code} (reason {ended.reason})")
+        ends.append(f"{ended.id} {ended.state}")
+    raise ClusterError(f"the job {name.unit} of run {name.run} was lost again and again: {', '.join(ends)}")
+
+
+def _running(slurm: Slurm, name: JobName) -> str | None:
+    found = [job for known, job in slurm.jobs_of(name.run).items() if known.unit == name.unit and not job.ended]
+    return found[-1].id if found else None
+
+
+def _submit(slurm: Slurm, name: JobName, argv: Callable[[JobName], Sequence[str]], record: Path) -> str:
+    last = json.loads(record.read_text())["attempt"] if record.exists() else 0
+    attempt = JobName(name.run, name.unit, last + 1)
+    with atomic_file(record) as partial:
+        partial.write_text(json.dumps({"attempt": attempt.attempt, "name": str(attempt)}))
+    return slurm.submit(argv(attempt), attempt)
+
+
+def _until_end(
+    slurm: Slurm, identifier: str, look: Callable[[Job], None], should_stop: ShouldStop, interval: float
+) -> Job | None:
+    """The job as it ended; None when SLURM has forgotten it."""
+    while True:
+        job = slurm.job(identifier)
+        if job is None:
+            return None
+        look(job)
+        if job.ended:
+            return job
+        deadline = time.monotonic() + interval
+        while time.monotonic() < deadline:
+            if should_stop():
+                raise StopRequested(f"stopped; job {job.id} ({job.name}) goes on, the next start waits for it")
+            time.sleep(min(0.2, interval))
