@@ -1,0 +1,135 @@
+"""The commands before training, from the words of the command line to files and exit codes."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commanding import run
+
+from mwr_hpc.config.loading import PREFIX
+from mwr_hpc.io.mrc import MrcWriter, open_mrc
+from mwr_hpc.io.star import read_tomogram_list
+from mwr_hpc.numerics.keyed_random import keyed_generator
+from mwr_hpc.numerics.wedge import filter_volume, measured_region
+
+SHAPE = (32, 40, 48)
+TILTS = (-66.0, 50.0)
+
+
+def tomogram(path: Path, index: int = 0) -> Path:
+    """Noise with a missing wedge, and dense, varied matter on the left."""
+    noise = keyed_generator(0, "test", index=index).standard_normal(SHAPE, np.float32)
+    noise[:, :, :16] *= 3
+    volume = filter_volume(noise, measured_region(SHAPE, TILTS))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with MrcWriter(path, SHAPE, np.float32, voxel_size=8.0) as writer:
+        writer.write(0, volume)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for variable in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(variable)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_masks_list_and_check_of_a_folder() -> None:
+    tomogram(Path("in/a.mrc")), tomogram(Path("in/b.mrc"), 1)
+    made = run("make_mask", "in", "masks", "--side", 2, "--preprocessing_ncpus", 1)
+    assert (made.code, sorted(path.name for path in Path("masks").glob("*.mrc"))) == (0, ["a_mask.mrc", "b_mask.mrc"])
+    mask = open_mrc(Path("masks/a_mask.mrc")).data
+    assert mask[:, :, :12].mean() > 0.95 and mask[:, :, 26:].mean() < 0.05
+
+    listed = run("cohort", "in", "--tilt_range", -66, 50, "--mask_dir", "masks", "--group", "day 1")
+    assert listed.code == 0 and "2 tomograms" in listed.out and "mwr-hpc check" in listed.out
+    rows = read_tomogram_list(Path("tomograms.star"))
+    assert [(row.name, row.tilt_range, row.group) for row in rows] == [("a", TILTS, "day 1"), ("b", TILTS, "day 1")]
+    assert rows[0].mask == Path("masks/a_mask.mrc").absolute()
+
+    checked = run("check", "tomograms.star", "--cube_size", 16, "--json")
+    report = json.loads(checked.out)
+    assert checked.code == 0 and report["findings"] == []
+    assert [one["tilt_range"] for one in report["tomograms"]] == [list(TILTS)] * 2
+    assert report["environment"]["versions"]["numpy"] == np.__version__
+    assert report["tomograms"][0]["places_in_mask"] > 50
+
+
+def test_masks_are_made_once_and_by_all_spellings() -> None:
+    a = tomogram(Path("a.mrc"))
+    assert run("make-mask", a, "m.mrc", "--side=2", "--percentile", 50).code == 0
+    before = Path("m.mrc").stat().st_mtime_ns
+    assert run("make_mask", "--input", a, "--out", "m.mrc", "--side", 2, "--density_percentage", 50).code == 0
+    assert Path("m.mrc").stat().st_mtime_ns == before
+    assert run("make_mask", a, "m.mrc", "--side", 3, "--percentile", 50).code == 0
+    assert Path("m.mrc").stat().st_mtime_ns != before
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("make-mask", "found no input"),
+        ("make-mask in m.mrc", "is a folder; name a folder for masks"),
+        ("make-mask in/a.mrc in/a.mrc", "this command did not make it"),
+        ("make-mask in --percentile 0", "more than 0"),
+        ("make-mask in --z_crop 0.5", "less than 0.5"),
+        ("make-mask in out more", "'more' belongs to no option"),
+        ("generate-noise in", "this command did not make it"),
+        ("generate-noise n.zarr --filter hann", "'none', 'ramp' or 'hamming'"),
+        ("generate-noise n.zarr --tilt_range -1 1 --tilt_step 3", "more than the tilt range"),
+        ("cohort", "found no input"),
+        ("cohort in --tilt_range -60 60 --tlt_dir in", "found both"),
+        ("cohort in --tlt_dir nowhere", "does not exist; expected a folder"),
+        ("train --input_dir in --group x", "add --tomograms LIST.star"),
+        ("check --cube_size 15", "use 14 or 16"),
+    ],
+)
+def test_mistakes_end_with_2_and_leave_the_input_alone(words: str, says: str) -> None:
+    content = tomogram(Path("in/a.mrc")).read_bytes()
+    ended = run(*words.split())
+    assert ended.code == 2 and says in ended.err, ended
+    assert Path("in/a.mrc").read_bytes() == content
+
+
+def test_noise_for_training() -> None:
+    words = ("generate_noise", "noise.zarr", "--number", 2, "--cubesize", 16, "--tilt_range", -60, 50)
+    assert run(*words).code == 0
+    written = Path("noise.zarr/zarr.json").stat().st_mtime_ns
+    assert run(*words).code == 0
+    assert Path("noise.zarr/zarr.json").stat().st_mtime_ns == written
+    assert json.loads(Path("noise.zarr/zarr.json").read_text())["attributes"]["tilt_range"] == [-60, 50]
+    # The other sign of tilt is another noise.
+    assert run(*words, "--flip_tilt").code == 0
+    assert json.loads(Path("noise.zarr/zarr.json").read_text())["attributes"]["tilt_range"] == [-50, 60]
+
+
+def test_leftovers_of_others_are_left_alone() -> None:
+    """What a run beside is writing has a partial name too."""
+    others = [Path("run/x.mrc.partial-1"), Path("other.zarr.partial-2")]
+    own = Path("noise.zarr.partial-3")
+    Path("run").mkdir()
+    for path in (*others, own):
+        path.touch()
+    assert run("generate-noise", "noise.zarr", "--number", 1, "--cube_size", 8).code == 0
+    assert all(path.exists() for path in others) and not own.exists()
+
+
+def test_a_bad_file_among_good_ones() -> None:
+    tomogram(Path("in/a.mrc"))
+    Path("in/bad.mrc").write_bytes(b"no MRC")
+    listed = run("cohort", "in", "--out", "list.star")
+    assert listed.code == 1 and "bad: " in listed.err and "1 of them have no tilt range: a" in listed.err
+    masked = run("make-mask", "in", "masks", "--side", 2)
+    assert masked.code == 1 and "bad: " in masked.err and Path("masks/a_mask.mrc").exists()
+    checked = run("check", "in", "--cube_size", 16, "--tilt_range", -50, 66)
+    assert checked.code == 2
+    assert "Error: bad: " in checked.out and "Warning: a: " in checked.out and "other sign" in checked.out
+
+
+def test_check_of_the_environment_alone() -> None:
+    checked = run("check")
+    assert checked.code == 0
+    for name in ("versions", "processor", "GPUs", "precision", "Horovod", "SLURM", "room"):
+        assert f"{name}: " in checked.out

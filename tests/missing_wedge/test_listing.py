@@ -1,0 +1,67 @@
+"""Cohorts from folders, files and lists together: tilt angles matched by name, signs, groups, problems named."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mwr_hpc.errors import InputError
+from mwr_hpc.io.mrc import MrcWriter
+from mwr_hpc.missing_wedge.cohort import cohort_from_list, write_cohort
+from mwr_hpc.missing_wedge.listing import collect_cohort
+
+
+def mrc(path: Path, shape: tuple[int, int, int] = (4, 5, 6)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with MrcWriter(path, shape, np.int8, voxel_size=10.0) as writer:
+        writer.write(0, np.ones(shape, np.int8))
+    return path
+
+
+def tlt(folder: Path, name: str, low: float, high: float) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"{low}\n0\n{high}\n")
+
+
+def test_tilt_ranges_come_from_files(tmp_path: Path) -> None:
+    for name in ("a.mrc", "b_rec.mrc", "c.mrc"):
+        mrc(tmp_path / "in" / name)
+    tlt(tmp_path / "tilts", "a.tlt", -66.2, 57.1)
+    tlt(tmp_path / "tilts", "b.rawtlt", -50, 60)
+    cohort = collect_cohort([tmp_path / "in"], tlt_dir=tmp_path / "tilts")
+    assert {entry.id: entry.tilt_range for entry in cohort.entries} == {"a": (-66.2, 57.1), "b_rec": (-50.0, 60.0)}
+    assert list(cohort.problems) == ["c"]
+    assert "expected one of c.tlt, c.rawtlt" in cohort.problems["c"]
+    flipped = collect_cohort([tmp_path / "in/a.mrc"], tlt_dir=tmp_path / "tilts", flip_tilt=True)
+    assert flipped.entries[0].tilt_range == (-57.1, 66.2)
+
+
+def test_folders_files_and_lists_become_one(tmp_path: Path) -> None:
+    mrc(tmp_path / "one/a.mrc"), mrc(tmp_path / "one/a_mask.mrc"), mrc(tmp_path / "two/b.mrc"), mrc(tmp_path / "c.rec")
+    masked = collect_cohort([tmp_path / "one"], (-60, 60), mask_dir=tmp_path / "one")
+    assert [(entry.id, entry.mask) for entry in masked.entries] == [("a", tmp_path / "one/a_mask.mrc")]
+    write_cohort(tmp_path / "one.star", masked.entries)
+    both = collect_cohort([tmp_path / "one.star", tmp_path / "two", tmp_path / "c.rec"], (-50, 40))
+    assert {entry.id: entry.tilt_range for entry in both.entries} == {"a": (-60, 60), "b": (-50, 40), "c": (-50, 40)}
+
+
+def test_one_group_of_a_list(tmp_path: Path) -> None:
+    a, b = mrc(tmp_path / "a.mrc"), mrc(tmp_path / "b.mrc")
+    star = tmp_path / "list.star"
+    star.write_text(f"data_\n\nloop_\n_rlnMicrographName\n_mwrGroup\n{a} first\n{b} second\n")
+    assert [entry.id for entry in cohort_from_list(star, None, group="second").entries] == ["b"]
+    assert [entry.id for entry in collect_cohort([star], group="first").entries] == ["a"]
+    with pytest.raises(InputError, match=r"no tomogram is of the group third; found the groups first, second"):
+        cohort_from_list(star, None, group="third")
+
+
+def test_what_cannot_be_listed_is_refused_by_name(tmp_path: Path) -> None:
+    mrc(tmp_path / "one/a.mrc"), mrc(tmp_path / "two/a.mrc")
+    with pytest.raises(InputError, match=r"id a: .*one/a\.mrc and .*two/a\.mrc"):
+        collect_cohort([tmp_path / "one", tmp_path / "two"])
+    (tmp_path / "TS_1.tomostar").write_text("data_\n")
+    with pytest.raises(InputError, match=r"TS_1\.tomostar: holds a tilt series.*--tlt_dir"):
+        collect_cohort([tmp_path / "TS_1.tomostar"])
+    tlt(tmp_path / "tilts", "b.tlt", -60, 60)
+    with pytest.raises(InputError, match="no tilt angles of"):
+        collect_cohort([tmp_path / "one"], tlt_dir=tmp_path / "tilts")
