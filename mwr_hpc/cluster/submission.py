@@ -1,7 +1,7 @@
 """The sbatch command lines of the scripts in jobs/: pure functions from resources and arguments to argument lists."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from mwr_hpc.cluster.slurm import JobName
@@ -86,21 +86,24 @@ def sbatch_argv(
     return [*words, str(script), *arguments]
 
 
-def job_environment(site: SiteProfile) -> Mapping[str, str]:
-    """Variables that the job scripts read: which set-up file to source and which Python to run."""
-    return {PYTHON_VARIABLE: sys.executable} | ({SETUP_VARIABLE: site.setup} if site.setup else {})
+def environment_words(site: SiteProfile) -> list[str]:
+    """Words before sbatch that tell job scripts which set-up file to source and which Python to run."""
+    setup = [f"{SETUP_VARIABLE}={site.setup}"] if site.setup else []
+    return ["env", f"{PYTHON_VARIABLE}={sys.executable}", *setup]
 
 
 def submit_argv(site: SiteProfile, command: str, arguments: Sequence[str], name: JobName, log: Path) -> list[str]:
     """Command line for ``mwr-hpc submit train|predict``: the coordinator's job, which runs the command on SLURM."""
-    return sbatch_argv(job_script("coordinator"), [command, *arguments], site.coordinator, name, log)
+    argv = sbatch_argv(job_script("coordinator"), [command, *arguments], site.coordinator, name, log)
+    return [*environment_words(site), *argv]
 
 
 def training_argv(site: SiteProfile, rank_job: Path, name: JobName, log: Path) -> list[str]:
     """Command line for the training job, whose ranks do what the file `rank_job` says."""
-    return sbatch_argv(job_script("train"), [str(rank_job)], site.training, name, log)
+    return [*environment_words(site), *sbatch_argv(job_script("train"), [str(rank_job)], site.training, name, log)]
 
 
 def sweep_argv(site: SiteProfile, arguments: Sequence[str], name: JobName, log: Path, elements: int) -> list[str]:
     """Command line for a sweep as an array, each element of which takes its share of models and tomograms."""
-    return sbatch_argv(job_script("predict_sweep"), arguments, site.prediction, name, log, array=elements)
+    argv = sbatch_argv(job_script("predict_sweep"), arguments, site.prediction, name, log, array=elements)
+    return [*environment_words(site), *argv]

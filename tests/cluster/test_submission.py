@@ -2,13 +2,14 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from mwr_hpc.cluster.slurm import JobName
 from mwr_hpc.cluster.slurm_pool import Keys, WorkerScript, make_keys
-from mwr_hpc.cluster.submission import job_environment, job_script, submit_argv, sweep_argv, training_argv
+from mwr_hpc.cluster.submission import environment_words, job_script, submit_argv, sweep_argv, training_argv
 from mwr_hpc.config.site import JobResources, SiteProfile, TrainingResources, WorkerResources
 
 NAME = JobName("run1-0a1b2c3d", "coordinator")
@@ -31,6 +32,7 @@ COMMON = re.compile(
 def test_the_coordinators_job() -> None:
     argv = submit_argv(SITE, "train", ["--run_dir", "a b; rm"], NAME, Path("/runs/100%/log.out"))
     assert argv == [
+        *("env", f"MWR_PYTHON={sys.executable}", "MWR_SETUP=/apps/mwr/setup.sh"),
         *("sbatch", "--parsable", "--export=ALL", "--requeue", f"--job-name={NAME}", "--signal=B:USR1@180"),
         *("--output=/runs/100%%/log.out", "--open-mode=append"),
         *("--time=1-0:00:00", "--cpus-per-task=1", "--mem=4G", "--partition=long", "--account=lab", "--qos=high"),
@@ -52,9 +54,8 @@ def test_elements_of_a_sweep_write_files_of_their_own() -> None:
 
 
 def test_job_scripts_learn_python_and_set_up_file() -> None:
-    assert job_environment(SITE)["MWR_SETUP"] == "/apps/mwr/setup.sh"
-    assert Path(job_environment(SiteProfile())["MWR_PYTHON"]).exists()
-    assert "MWR_SETUP" not in job_environment(SiteProfile())
+    assert environment_words(SITE)[1:] == [f"MWR_PYTHON={sys.executable}", "MWR_SETUP=/apps/mwr/setup.sh"]
+    assert environment_words(SiteProfile()) == ["env", f"MWR_PYTHON={sys.executable}"]
 
 
 def test_what_job_scripts_share_is_the_same_in_all() -> None:
