@@ -28,7 +28,7 @@ TRUNCATE = 4.0
 """Standard deviations at which the Gaussian ends."""
 
 SLAB_VOXELS = 2**24
-"""Binned voxels of a slab, its halo not counted; about five float32 arrays of a slab with its halo are in memory at once."""
+"""Binned voxels of a slab without its halo; about five float32 arrays of a slab with its halo are in memory at once."""
 
 SAMPLE_SIZE = 2**21
 """Binned voxels, evenly spread, of which the percentile is taken; smaller volumes are taken whole."""

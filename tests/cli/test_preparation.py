@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commanding import run
 
+from commanding import run
 from mwr_hpc.config.loading import PREFIX
 from mwr_hpc.io.mrc import MrcWriter, open_mrc
 from mwr_hpc.io.star import read_tomogram_list

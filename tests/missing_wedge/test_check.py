@@ -50,7 +50,7 @@ def test_a_good_tomogram_gives_no_warning(tmp_path: Path, volume: np.ndarray) ->
 @pytest.mark.parametrize(
     ("told", "says"),
     [
-        ((-50.0, 66.0), "other sign; give --flip_tilt, or -66 50"),
+        ((-50.0, 66.0), "other sign; give -66 50, or change --flip_tilt"),
         ((-40.0, 40.0), "give the angles that the reconstruction used"),
         ((-66.0, 66.0), "its power says about -6"),
         (None, "no tilt range is given; train would take -60 60"),
