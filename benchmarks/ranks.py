@@ -27,9 +27,9 @@ def train(tomograms: Path, run: Path, ranks: int, options: argparse.Namespace) -
     cores = sorted(os.sched_getaffinity(0))[:ranks]
     network = f"--filter_base {options.filter_base} --cube_size {options.cube_size} --precision float32".split()
     schedule = f"--iterations 1 --epochs 4 --steps_per_epoch {options.steps} --batch_size {4 * ranks}".split()
+    words = ["train", "--input_dir", tomograms, "--run_dir", run, *network, *schedule, "--ncube", "20"]
     subprocess.run(
-        [sys.executable, "-m", "mwr_hpc.cli.main", "train", "--input_dir", tomograms, "--run_dir", run]
-        + [*network, *schedule, "--ncube", "20", "--ranks", str(ranks)],
+        [sys.executable, "-m", "mwr_hpc.cli.main", *words, "--ranks", str(ranks)],
         preexec_fn=lambda: os.sched_setaffinity(0, cores),
         stdout=subprocess.DEVNULL,
         check=True,
