@@ -225,7 +225,8 @@ def _of_wedge(given: TiltRange | None, evidence: WedgeEvidence) -> Iterator[str]
         told = f"the tilt range is given as {given[0]:g} {given[1]:g}, its power says about {likely[0]:g} {likely[1]:g}"
         mirrored = effective_tilt_range(given, True)
         if _misfit(mirrored, likely) < _misfit(given, likely) - BETTER:
-            yield f"{told}: the tilt angles have the other sign; give {mirrored[0]:g} {mirrored[1]:g}, or change --flip_tilt"
+            right = f"{mirrored[0]:g} {mirrored[1]:g}"
+            yield f"{told}: the tilt angles have the other sign; give {right}, or change --flip_tilt"
         else:
             yield f"{told}; give the angles that the reconstruction used"
 
