@@ -87,10 +87,7 @@ PREPARATION = [8, 72, 84]
     "steps",
     [
         PREPARATION,
-        pytest.param(
-            [90, 60, 40],
-            marks=pytest.mark.xfail(strict=False, reason="h5py may print a traceback of its own when the disk is full"),
-        ),
+        [90, 60, 40],
     ],
     ids=["in preparation", "in training"],
 )

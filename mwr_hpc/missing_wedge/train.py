@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mwr_hpc import __version__
 from mwr_hpc.errors import InputError
@@ -22,13 +21,13 @@ from mwr_hpc.missing_wedge.network import (
 from mwr_hpc.missing_wedge.pair_reader import PairDataset
 from mwr_hpc.numerics.keyed_random import keyed_generator
 from mwr_hpc.numerics.noise import noise_level_at
-from mwr_hpc.training.checkpoint import CheckpointFolder, config_hash, digest
+from mwr_hpc.training.checkpoint import CheckpointFolder, config_hash
 from mwr_hpc.training.communicator import Communicator
 from mwr_hpc.training.engine import Engine
 from mwr_hpc.training.framework import configure
 from mwr_hpc.training.hardware import resolve_precision
 from mwr_hpc.training.loop import Schedule, run_training
-from mwr_hpc.training.model_file import Weights, read_model, write_model
+from mwr_hpc.training.model_file import checksum, read_model, write_model
 from mwr_hpc.training.sampler import SampleId, Sampler, automatic_steps
 
 VALIDATION_SHARE = 0.1
@@ -104,6 +103,7 @@ def train_iteration(
         emit=emit,
         should_stop=should_stop,
     )
+    engine.finish()
     if communicator.rank == 0:
         description = {
             "method": METHOD,
@@ -146,20 +146,11 @@ def _start_from(
     if folder is None:
         return
     # As in `run_training`, rank 0 reads and decides: a file that one rank sees late must not part the ranks.
-    optimiser = _optimiser_after(folder, weights, emit) if engine.communicator.rank == 0 else None
-    if engine.communicator.broadcast(np.array([optimiser is not None], np.uint8))[0]:
-        engine.restore(None, optimiser or engine.state()[1])
+    last = CheckpointFolder(folder).newest(None, emit) if engine.communicator.rank == 0 else None
+    if engine.communicator.broadcast(np.array([last is not None], np.uint8))[0]:
+        engine.restore(*((last.weights, last.optimiser) if last else engine.state()))
     else:
         emit(Notice(f"{folder}: no state of the optimiser for {start}; it starts afresh, as in a first iteration"))
-
-
-def _optimiser_after(folder: Path, weights: Weights, emit: Emit) -> Sequence[NDArray[Any]] | None:
-    """The optimiser's state in the last checkpoint, if that is the one with these weights."""
-    last = CheckpointFolder(folder).newest(None, emit)
-    if last is None:
-        return None
-    same = all(np.array_equal(values, kept) for (_, values), kept in zip(weights, last.weights, strict=True))
-    return last.optimiser if same else None
 
 
 def _schedule(pairs: PairDataset, parameters: Mapping[str, Any]) -> Schedule:
@@ -189,4 +180,4 @@ def _identity(engine: Engine, pairs: PairDataset, parameters: Mapping[str, Any],
     cubes = [pairs.read(sample)[1] for _, sample in sorted(first.items())]
     weights, optimiser = engine.state()
     settled = {name: value for name, value in parameters.items() if name != "gpuID"} | {"precision": precision}
-    return config_hash(settled, len(pairs.training), [digest([*weights, *optimiser]), digest(cubes)])
+    return config_hash(settled, len(pairs.training), checksum("", weights, optimiser, cubes))

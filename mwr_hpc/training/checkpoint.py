@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 from numpy.typing import NDArray
 
 from mwr_hpc.events import Emit, Notice
 from mwr_hpc.io.atomic import atomic_file
 from mwr_hpc.training.curves import Curve
-from mwr_hpc.training.model_file import read_arrays, write_arrays
+from mwr_hpc.training.model_file import UNREADABLE, checksum, hdf5_file, read_arrays, write_arrays
 
 KEPT = 2
 """The newest may be damaged by what ended the run; the one before it was complete by then."""
@@ -77,9 +76,9 @@ class CheckpointFolder:
             name: getattr(checkpoint, name)
             for name in ("config_hash", "step", "steps", "loss_sum", "weight_sum", "ranks", "curves")
         }
-        with atomic_file(target) as partial, h5py.File(partial, "w") as file:
+        with atomic_file(target) as partial, hdf5_file(partial) as file:
             file.attrs["state"] = json.dumps(state)
-            file.attrs["checksum"] = _checksum(file.attrs["state"], checkpoint.weights, checkpoint.optimiser)
+            file.attrs["checksum"] = checksum(file.attrs["state"], checkpoint.weights, checkpoint.optimiser)
             for group in ("weights", "optimiser"):
                 write_arrays(file, group, [("", values) for values in getattr(checkpoint, group)])
         for old in self._files()[:-KEPT]:
@@ -104,7 +103,7 @@ class CheckpointFolder:
         for path in reversed(self._files()):
             try:
                 checkpoint = _read(path)
-            except (OSError, KeyError, ValueError, RuntimeError) as error:
+            except UNREADABLE as error:
                 emit(Notice(f"{path}: damaged checkpoint ({error}); going on from the one before it", warning=True))
                 continue
             if config_hash in (None, checkpoint.config_hash):
@@ -123,22 +122,10 @@ def config_hash(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def digest(arrays: Sequence[NDArray[Any]]) -> str:
-    """SHA-256 of the arrays' bytes."""
-    sha = hashlib.sha256()
-    for values in arrays:
-        sha.update(np.ascontiguousarray(values).data)
-    return sha.hexdigest()
-
-
 def _read(path: Path) -> Checkpoint:
     with h5py.File(path, "r") as file:
         state = json.loads(file.attrs["state"])
         weights, optimiser = read_arrays(file, "weights"), read_arrays(file, "optimiser")
-        if file.attrs["checksum"] != _checksum(file.attrs["state"], weights, optimiser):
+        if file.attrs["checksum"] != checksum(file.attrs["state"], weights, optimiser):
             raise ValueError("its checksum does not match")
     return Checkpoint(weights=weights, optimiser=optimiser, **state)
-
-
-def _checksum(state: str, weights: Sequence[NDArray[Any]], optimiser: Sequence[NDArray[Any]]) -> str:
-    return config_hash(state, digest(weights), digest(optimiser))

@@ -1,12 +1,16 @@
 """Model files: weights and a JSON description of the architecture in one HDF5 file that plain h5py reads.
 
 Nothing in such a file is ever executed (`keras.models.load_model`, which does that, is not used), and the same model
-gives the same bytes. The layout: attributes ``format`` and ``description`` (JSON), and a group ``weights`` with one
-dataset for each weight, named ``0000``, ``0001``, ... in the network's order, each with the attribute ``name``.
+gives the same bytes. The layout: attributes ``format``, ``description`` (JSON) and ``checksum`` (SHA-256 of the
+description and the weights), and a group ``weights`` with one dataset for each weight, named ``0000``, ``0001``, ... in
+the network's order, each with the attribute ``name``.
 """
 
+import contextlib
+import hashlib
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,9 @@ from mwr_hpc.errors import InputError
 from mwr_hpc.io.atomic import disk_full_reported
 
 FORMAT = "mwr_hpc model 1"
+
+UNREADABLE = (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError)
+"""What h5py raises on a damaged file; a flipped bit can turn a dataset into a group."""
 
 Weights = Sequence[tuple[str, NDArray[np.float32]]]
 Description = dict[str, Any]
@@ -35,10 +42,38 @@ def write_model(path: Path, description: Description, weights: Weights) -> None:
     weights
         Name and values of each weight, in the network's order.
     """
-    with disk_full_reported(path), h5py.File(path, "w", track_order=False, libver=("earliest", "v110")) as file:
+    text = json.dumps(description, sort_keys=True)
+    with hdf5_file(path) as file:
         file.attrs["format"] = FORMAT
-        file.attrs["description"] = json.dumps(description, sort_keys=True)
+        file.attrs["description"] = text
+        file.attrs["checksum"] = checksum(text, [values for _, values in weights])
         write_arrays(file, "weights", weights)
+
+
+@contextlib.contextmanager
+def hdf5_file(path: Path) -> Iterator[h5py.File]:
+    """Give an HDF5 file to fill in memory, and write it to `path` in one go.
+
+    HDF5's own writing to a full disk prints error stacks and can lose the reason.
+
+    Raises
+    ------
+    DiskFullError
+        No space is left.
+    """
+    memory = io.BytesIO()
+    with h5py.File(memory, "w", libver=("earliest", "v110")) as file:
+        yield file
+    with disk_full_reported(path):
+        path.write_bytes(memory.getbuffer())
+
+
+def checksum(text: str, *groups: Sequence[NDArray[Any]]) -> str:
+    """SHA-256 of a text and the bytes of arrays."""
+    sha = hashlib.sha256(text.encode())
+    for values in (values for group in groups for values in group):
+        sha.update(np.ascontiguousarray(values).data)
+    return sha.hexdigest()
 
 
 def write_arrays(file: h5py.File, group: str, arrays: Sequence[tuple[str, NDArray[Any]]]) -> None:
@@ -135,7 +170,9 @@ def _read(path: Path, with_weights: bool) -> tuple[Description, Weights]:
             if with_weights:
                 names = [file["weights"][key].attrs["name"] for key in sorted(file["weights"])]
                 weights = list(zip(names, read_arrays(file, "weights"), strict=True))
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+                if file.attrs["checksum"] != checksum(file.attrs["description"], [values for _, values in weights]):
+                    raise ValueError("its checksum does not match")
+    except UNREADABLE as error:
         raise InputError(f"{path}: damaged model file ({error}). Take another copy of it.") from error
     return description, weights
 

@@ -54,10 +54,10 @@ def test_the_vectors_of_two_ranks_add_up_to_that_of_the_whole_batch():
 def test_it_learns_and_tells(tmp_path):
     events = []
     engine = make_engine()
-    curves = train(engine, tmp_path, epochs=6, steps=5, validation=SAMPLES[:2], emit=events.append)
+    curves = train(engine, tmp_path, epochs=6, steps=20, validation=SAMPLES[:2], emit=events.append)
     assert curves[-1]["loss"] < 0.5 * curves[0]["loss"]
     assert curves[-1]["validation_loss"] < curves[0]["validation_loss"]
-    assert len([event for event in events if isinstance(event, TrainingStep)]) == 30
+    assert len([event for event in events if isinstance(event, TrainingStep)]) == 120
     ends = [event for event in events if isinstance(event, EpochFinished)]
     assert len(ends) == 6
     assert all(0 <= e.input_wait + e.compute + e.allreduce <= 1 for e in ends)
