@@ -39,7 +39,8 @@ def reconstruct(folder: Path, name: str, budget: list[str], seed: int, more: lis
         inputs.mkdir()
         (inputs / "tomogram.mrc").symlink_to((folder / f"{name}.mrc").resolve())
         common = ["--tilt_range", *tilts]
-        run("train", "--input_dir", inputs, "--run_dir", training, *common, *NETWORK, *TRAINING, *budget, "--seed", seed, *more)
+        settings = [*common, *NETWORK, *TRAINING, *budget, "--seed", seed, *more]
+        run("train", "--input_dir", inputs, "--run_dir", training, *settings)
         model = sorted(training.glob("results/*.h5"))[-1]
         run("predict", model, inputs, "--out", Path(scratch, "out"), *common)
         corrected = Path(scratch, "out", "tomogram_corrected.mrc")

@@ -31,6 +31,11 @@ class RunDirectory:
         self.logs = self.root / "logs"
         self.iterations = self.root / "iterations"
 
+    @property
+    def own_folders(self) -> list[Path]:
+        """The folders in which nobody but the run writes."""
+        return [self.root / "tomograms", self.root / "subtomograms", self.receipts, self.iterations]
+
     def tomogram(self, identifier: str) -> Path:
         """The converted tomogram."""
         return self.root / "tomograms" / f"{identifier}.ome.zarr"

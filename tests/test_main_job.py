@@ -1,5 +1,6 @@
 """The main job as a user runs it: a folder of tomograms becomes models, and corrected tomograms."""
 
+import itertools
 import json
 import signal
 
@@ -46,7 +47,7 @@ def test_run_leaves_models_receipts_and_few_files(undisturbed):
     assert sorted(models(undisturbed)) == ["model_iter01.h5", "model_iter02.h5"]
     receipts = [json.loads(line) for path in undisturbed.glob("receipts/*.jsonl") for line in path.open()]
     assert {(receipt["stage"], receipt["name"]) for receipt in receipts} == {
-        *((stage, name) for stage in ("convert", "extract", "pairs_01", "pairs_02", "predicted_01") for name in ("t0", "t1")),
+        *itertools.product(("convert", "extract", "pairs_01", "pairs_02", "predicted_01"), ("t0", "t1")),
         ("train", "01"),
         ("train", "02"),
     }

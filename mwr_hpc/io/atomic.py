@@ -7,7 +7,7 @@ import errno
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -87,18 +87,30 @@ def require_writable(folder: Path) -> None:
 
 
 @contextmanager
-def without_partials(*folders: Path) -> Iterator[None]:
-    """Remove what dead processes left in `folders`, and at an early end also what the processes of this one left.
+def without_partials(flat: Sequence[Path], whole: Sequence[Path]) -> Iterator[None]:
+    """Remove what dead processes left, and at an early end also what the processes of this one left.
 
     Only the owner of the folders may enter. On leaving, none of its workers may be running.
+
+    Parameters
+    ----------
+    flat
+        Folders, without those in them: a user's, where others may be writing below.
+    whole
+        Folders with all below them: nobody else's.
     """
-    for folder in folders:
-        remove_partials(folder)
+
+    def clean() -> None:
+        for folder in flat:
+            remove_partials(folder, below=False)
+        for folder in whole:
+            remove_partials(folder)
+
+    clean()
     try:
         yield
     except (DiskFullError, StopRequested):
-        for folder in folders:
-            remove_partials(folder)
+        clean()
         raise
 
 
@@ -119,8 +131,8 @@ def sync_tree(path: Path) -> None:
             _sync(path)
 
 
-def remove_partials(folder: Path) -> list[Path]:
-    """Remove what dead processes left in `folder` and below.
+def remove_partials(folder: Path, below: bool = True) -> list[Path]:
+    """Remove what dead processes left in `folder`, and in those `below` it.
 
     Only the owner of the folder may call this, when none of its writers is running.
 
@@ -138,7 +150,7 @@ def remove_partials(folder: Path) -> list[Path]:
             else:
                 path.unlink()
             removed.append(path)
-        folders[:] = [name for name in folders if PARTIAL not in name]
+        folders[:] = [name for name in folders if below and PARTIAL not in name]
     return removed
 
 

@@ -58,7 +58,7 @@ def convert(settings: ConvertSettings, emit: Emit, should_stop: ShouldStop) -> O
         with (
             disk_full_reported(settings.out),
             RunLock(state / "lock.json") as lock,
-            without_partials(settings.out),
+            without_partials([settings.out], [state]),
         ):
             quarantine = Quarantine(state / "quarantine")
             claim = Claim(state / "lock.json", lock.token)

@@ -66,7 +66,7 @@ def train(settings: TrainSettings, emit: Emit, should_stop: ShouldStop) -> Outco
     with (
         disk_full_reported(run.root),
         RunLock(run.lock) as lock,
-        without_partials(run.root, run.results),
+        without_partials([run.root, run.results], run.own_folders),
     ):
         frozen = freeze_settings(settings, run, emit)
         book = ReceiptBook(run.receipts)

@@ -70,7 +70,7 @@ def predict(settings: PredictSettings, emit: Emit, should_stop: ShouldStop) -> O
     with (
         disk_full_reported(out),
         RunLock(state / "lock.json") as lock,
-        without_partials(out),
+        without_partials([out, *(out / model.name for model in models)], [state]),
     ):
         book = ReceiptBook(state / "receipts")
         for model in models:

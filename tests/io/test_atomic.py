@@ -75,3 +75,13 @@ def test_a_full_disk_is_reported_with_the_target_and_leaves_nothing(
 def test_a_quota_counts_as_a_full_disk_and_other_errors_do_not(number: int, expected: type[Exception]) -> None:
     with pytest.raises(expected), disk_full_reported(Path("a.mrc")):
         raise OSError(number, "as the system says")
+
+
+def test_what_others_write_below_a_users_folder_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "another_run").mkdir()
+    theirs = tmp_path / "another_run" / "a.zarr.partial-1"
+    ours = tmp_path / "a.mrc.partial-2"
+    theirs.touch()
+    ours.touch()
+    assert remove_partials(tmp_path, below=False) == [ours]
+    assert theirs.exists()

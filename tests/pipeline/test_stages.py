@@ -54,7 +54,8 @@ def unit(tmp_path, name, kind="good"):
 def test_one_bad_unit_does_not_stop_the_others(tmp_path, make_runner):
     seen = []
     runner = make_runner(seen.append)
-    receipts = runner.run("write", [unit(tmp_path, "a"), unit(tmp_path, "b", "input"), unit(tmp_path, "c")], InlinePool())
+    units = [unit(tmp_path, "a"), unit(tmp_path, "b", "input"), unit(tmp_path, "c")]
+    receipts = runner.run("write", units, InlinePool())
     assert sorted(receipts) == ["a", "c"]
     assert runner.quarantine.reasons("abc") == {"b": "write: bad.mrc: is bad"}
     assert [event.name for event in seen if isinstance(event, UnitFailed)] == ["b"]
@@ -106,7 +107,12 @@ def test_full_disk_stops_the_stage_and_blames_no_tomogram(tmp_path, make_runner)
 
 def test_stop_keeps_what_is_done_and_says_so(tmp_path, make_runner):
     done = []
-    runner = make_runner(lambda event: done.append(event) if isinstance(event, UnitFinished) else None, lambda: bool(done))
+
+    def note(event):
+        if isinstance(event, UnitFinished):
+            done.append(event)
+
+    runner = make_runner(note, lambda: bool(done))
     with pytest.raises(StopRequested, match="1 of 3"):
         runner.run("write", [unit(tmp_path, name) for name in "abc"], InlinePool())
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a"]
