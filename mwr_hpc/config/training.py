@@ -1,5 +1,6 @@
 """Every option of `mwr-hpc train`, with MWR's names and meaning."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -9,7 +10,7 @@ from mwr_hpc.config.fields import Settings, is_incomplete, option
 from mwr_hpc.config.values import DeviceIndices, FilePath, TiltRange
 
 INPUT, RUN, METHOD, NOISE = "Input", "Run", "Method", "Noise"
-TRAINING, NETWORK, RESOURCES = "Training", "Network", "Resources"
+TRAINING, NETWORK, RESOURCES, CLUSTER = "Training", "Network", "Resources", "Cluster"
 
 
 class TrainSettings(Settings):
@@ -123,7 +124,7 @@ class TrainSettings(Settings):
     pretrained_model: FilePath | None = option(
         None, "Model (.h5) of the same architecture to start from.", group=TRAINING, must_exist="file"
     )
-    learning_rate: float = option(1e-3, "Learning rate of Adam.", group=TRAINING, gt=0)
+    learning_rate: float = option(4e-4, "Learning rate of Adam.", group=TRAINING, gt=0)
     loss: Literal["l1", "l2"] = option("l2", "Squared (l2) or absolute (l1, as MWR) error.", group=TRAINING)
     seed: int = option(0, "Of all random numbers.", group=TRAINING, ge=0)
     deterministic: bool | None = option(
@@ -175,6 +176,15 @@ class TrainSettings(Settings):
     )
     preprocessing_ncpus: int | None = option(
         None, "Processes for preparation.", group=RESOURCES, automatic="all cores", may_change=True, ge=1
+    )
+    slurm: bool = option(
+        False,
+        "Work in jobs of SLURM, which the site file describes; this process only starts and watches them.",
+        group=CLUSTER,
+        may_change=True,
+    )
+    in_allocation: bool = option(
+        False, "Work on all nodes of the SLURM job that this process runs in.", group=CLUSTER, may_change=True
     )
 
     @field_validator("kernel")
@@ -262,6 +272,11 @@ class TrainSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        check_one_place({"--slurm": self.slurm, "--in_allocation": self.in_allocation})
+        return self
+
+    @model_validator(mode="after")
     def _continuation_makes_sense(self) -> Self:
         if self.continue_iter is not None and self.continue_training is False:
             raise ValueError(
@@ -273,6 +288,13 @@ class TrainSettings(Settings):
                 f"--iterations counts from the start of the run, so ask for more than {self.continue_iter}"
             )
         return self
+
+
+def check_one_place(asked: Mapping[str, object]) -> None:
+    """Raise ValueError when more than one of the options that say where to work is set."""
+    found = [name for name, value in asked.items() if value]
+    if len(found) > 1:
+        raise ValueError(f"found {' and '.join(found)}, which exclude one another; give one of them")
 
 
 def check_multiple(size: int, multiple: int) -> None:

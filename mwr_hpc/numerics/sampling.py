@@ -41,12 +41,13 @@ def held_out_block(shape: Shape, cube_size: int, crop_size: int) -> Box | None:
     Returns
     -------
     (z0, z1, y0, y1, x0, x1) or None
-        None when even the narrowest column would cost over a third of the places.
+        None when even the narrowest column would cost over an eighth of the places: small tomograms cannot spare more
+        (docs/method.md).
     """
     margin = math.ceil((crop_size - cube_size) / 2)
     rows, columns = (stop - start for start, stop in _centre_limits(shape, cube_size)[1:])
     edge = min(max(cube_size, int(math.sqrt(rows * columns / 10)) - margin), *shape[1:])
-    if 3 * (edge + margin) ** 2 > rows * columns:
+    if 8 * (edge + margin) ** 2 > rows * columns:
         return None
     nz, ny, nx = shape
     return 0, nz, ny - edge, ny, nx - edge, nx

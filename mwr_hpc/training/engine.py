@@ -24,9 +24,13 @@ WARM_UP = 50
 """Steps over which the learning rate of a new optimiser rises to its value: Adam's first steps are as long as its later
 ones though it knows little yet, and some networks never recovered from them."""
 
-AVERAGING = 0.95
-"""Share of the mean in the running mean of the weights that becomes the model: it is ahead of the last weights in
-correlation and amplitude, and steadier."""
+AVERAGING = 0.9
+"""Share of the mean in the running mean of the weights that becomes the model: steadier than the last weights. A longer
+mean lags behind a short training (docs/method.md)."""
+
+BETA_2 = 0.99
+"""Adam's memory of squared gradients: with the usual 0.999 one unlucky small batch could take a step of three times the
+learning rate, from which some trainings never recovered (docs/method.md)."""
 
 
 class Batch(NamedTuple):
@@ -59,7 +63,7 @@ class Engine:
     def __init__(self, model: keras.Model, loss: str, learning_rate: float, communicator: Communicator) -> None:
         self.model = model
         self.optimiser = keras.optimizers.Adam(
-            _WarmUp(learning_rate), use_ema=True, ema_momentum=AVERAGING, name="adam"
+            _WarmUp(learning_rate), beta_2=BETA_2, use_ema=True, ema_momentum=AVERAGING, name="adam"
         )
         self.optimiser.build(model.trainable_variables)
         self.communicator = communicator
