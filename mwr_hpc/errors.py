@@ -40,3 +40,7 @@ class StopRequested(MwrError):
     """Somebody asked for a stop (Ctrl-C, SIGTERM, SIGUSR1) and everything needed to go on is on disk."""
 
     exit_code = 85
+
+
+class WorkGoesOn(StopRequested):
+    """A stop after which a job of the batch system goes on with the run: what it is writing must be left alone."""

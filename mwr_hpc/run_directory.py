@@ -26,6 +26,7 @@ class RunDirectory:
         self.cohort = self.root / "tomograms.star"
         self.lock = self.root / "lock.json"
         self.events = self.root / "events.jsonl"
+        self.unusable = self.root / "unusable.json"
         self.receipts = self.root / "receipts"
         self.quarantine = self.receipts / "quarantine"
         self.logs = self.root / "logs"

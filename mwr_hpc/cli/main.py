@@ -9,6 +9,7 @@ import typer
 
 from mwr_hpc import __version__
 from mwr_hpc.cli import (
+    cancel,
     check,
     cohort,
     config,
@@ -18,7 +19,10 @@ from mwr_hpc.cli import (
     generate_noise,
     make_mask,
     predict,
+    retry,
     simulate,
+    status,
+    submit,
     train,
 )
 from mwr_hpc.cli.options import reflowed
@@ -45,6 +49,7 @@ app = typer.Typer(
 )
 for group in (
     *(train, predict, check, cohort, make_mask, generate_noise),
+    *(submit, status, retry, cancel),
     *(convert, simulate, evaluate, demo, config),
 ):
     group.add_to(app)

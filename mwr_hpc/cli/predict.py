@@ -1,9 +1,11 @@
 """`mwr-hpc predict`: corrects whole tomograms with a trained model."""
 
+from functools import partial
+
 import typer
 
 from mwr_hpc.cli.options import add_command
-from mwr_hpc.cli.running import report, settings_from, watched
+from mwr_hpc.cli.running import backend_for, report, settings_from, watched
 from mwr_hpc.cli.words import Given
 from mwr_hpc.config.schema import PredictSettings
 
@@ -28,7 +30,11 @@ def run(given: Given) -> int:
     settings = settings_from(PredictSettings, given)
     from mwr_hpc.pipeline.prediction import predict
 
-    outcome = watched(predict, settings)
+    backend = backend_for(settings, given.site)
+    outcome = watched(partial(predict, backend=backend), settings)
+    if not outcome.results:
+        report(outcome.failed, (), ())
+        return outcome.exit_code
     tilts = [f"{angle:g}" for angle in settings.tilt_range or ()] or ["MIN", "MAX"]
     then = ["mwr-hpc", "evaluate", str(outcome.results[0]), "--before", "TOMOGRAM", "--tilt_range", *tilts]
     report(outcome.failed, outcome.results, then)

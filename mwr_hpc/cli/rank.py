@@ -1,9 +1,11 @@
 """One rank of a training: `python -m mwr_hpc.cli.rank JOB`, started by the coordinator or by srun."""
 
+import os
 import sys
 from pathlib import Path
 
-from mwr_hpc.cluster.rank_environment import accept_rank
+from mwr_hpc.cluster.progress import marking_progress
+from mwr_hpc.cluster.rank_environment import accept_rank, start_of_job
 from mwr_hpc.cluster.signals import stop_on_signals
 from mwr_hpc.errors import MwrError
 from mwr_hpc.events import Event, Notice
@@ -24,8 +26,8 @@ def main(job_path: Path) -> int:
             communicator = SerialCommunicator() if placement is None or alone else HorovodCommunicator(placement)
             chosen = job.train.execution.get("gpuID") if job.train else None
             devices = devices_of_rank(chosen, placement.local_rank if placement else 0)
-            emit = _print_event if communicator.rank == 0 else _print_notice
-            work_as_rank(job, communicator, devices, emit, should_stop)
+            emit = marking_progress(_print_event) if communicator.rank == 0 else _print_notice
+            work_as_rank(job, communicator, devices, start_of_job(os.environ), emit, should_stop)
     except MwrError as error:
         print(error, file=sys.stderr, flush=True)
         return error.exit_code

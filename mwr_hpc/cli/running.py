@@ -4,17 +4,23 @@ import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
 from mwr_hpc.cli.progress import observing
 from mwr_hpc.cli.words import Given
+from mwr_hpc.cluster.progress import marking_progress
 from mwr_hpc.cluster.signals import stop_on_signals
 from mwr_hpc.config.fields import Settings, option_info
 from mwr_hpc.config.loading import Resolved, resolve
+from mwr_hpc.config.schema import PredictSettings, TrainSettings
+from mwr_hpc.config.site import SiteProfile, load_site, site_path
 from mwr_hpc.errors import ConfigError
 from mwr_hpc.events import Emit, ShouldStop
+
+if TYPE_CHECKING:
+    from mwr_hpc.pipeline.backend import Backend
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
 Result = TypeVar("Result")
@@ -56,7 +62,29 @@ def check_paths(resolved: Resolved[AnySettings]) -> None:
 def watched(work: Callable[[AnySettings, Emit, ShouldStop], Result], settings: AnySettings) -> Result:
     """Do `work` with its progress shown; Ctrl-C, SIGTERM and SIGUSR1 ask it to stop in good order."""
     with observing() as emit, stop_on_signals() as should_stop:
-        return work(settings, emit, should_stop)
+        return work(settings, marking_progress(emit), should_stop)
+
+
+def backend_for(settings: TrainSettings | PredictSettings, site: Path | None) -> "Backend":
+    """Where the settings say that the work is done.
+
+    Raises
+    ------
+    ConfigError
+        The site file cannot be used.
+    ClusterError
+        This is no job of SLURM and should be one.
+    """
+    from mwr_hpc.pipeline.backend import ON_THIS_HOST, InAllocation, OnSlurm
+
+    if settings.slurm:
+        return OnSlurm(load_site(site, os.environ))
+    if settings.in_allocation:
+        from mwr_hpc.cluster.allocation import Allocation
+
+        profile = load_site(site, os.environ) if site_path(site, os.environ) else SiteProfile()
+        return InAllocation(Allocation.of(os.environ), profile)
+    return ON_THIS_HOST
 
 
 def report(failed: Mapping[str, str], results: Sequence[Path], then: Sequence[str]) -> None:

@@ -1,9 +1,11 @@
 """`mwr-hpc train`: trains a network on tomograms, iteration after iteration."""
 
+from functools import partial
+
 import typer
 
 from mwr_hpc.cli.options import add_command
-from mwr_hpc.cli.running import report, settings_from, watched
+from mwr_hpc.cli.running import backend_for, report, settings_from, watched
 from mwr_hpc.cli.words import Given
 from mwr_hpc.config.schema import TrainSettings
 from mwr_hpc.run_directory import RunDirectory
@@ -32,7 +34,8 @@ def run(given: Given) -> int:
     settings = settings_from(TrainSettings, given)
     from mwr_hpc.pipeline.coordinator import train
 
-    outcome = watched(train, settings)
+    backend = backend_for(settings, given.site)
+    outcome = watched(partial(train, backend=backend), settings)
     paths = RunDirectory(settings.run_dir, settings.result_dir)
     then = ["mwr-hpc", "predict", str(outcome.results[-1]), "--tomograms", str(paths.cohort), "--out", "corrected"]
     report(outcome.failed, outcome.results, then)

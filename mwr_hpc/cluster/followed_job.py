@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mwr_hpc.cluster.slurm import Job, JobName, Slurm
-from mwr_hpc.errors import ClusterError, StopRequested
+from mwr_hpc.errors import ClusterError, StopRequested, WorkGoesOn
 from mwr_hpc.events import ShouldStop
 from mwr_hpc.io.atomic import atomic_file
 
@@ -49,13 +49,13 @@ def follow_job(
     ------
     ClusterError
         The job failed, or was cancelled.
-    StopRequested
+    WorkGoesOn
         A stop was asked for; the job goes on.
     """
     ends: list[str] = []
     while len(ends) < MOST_ATTEMPTS:
-        identifier = _running(slurm, name) or _submit(slurm, name, argv, record)
-        ended = _until_end(slurm, identifier, look, should_stop, interval)
+        identifier = _running(slurm, name) or submit_attempt(slurm, name, argv, record)
+        ended = wait_for_job(slurm, identifier, look, should_stop, interval)
         if ended is None or ended.state == "COMPLETED":
             return
         successor = ended.exit_code == StopRequested.exit_code and _running(slurm, name) is not None
@@ -71,18 +71,20 @@ def _running(slurm: Slurm, name: JobName) -> str | None:
     return found[-1].id if found else None
 
 
-def _submit(slurm: Slurm, name: JobName, argv: Callable[[JobName], Sequence[str]], record: Path) -> str:
+def submit_attempt(slurm: Slurm, name: JobName, argv: Callable[[JobName], Sequence[str]], record: Path) -> str:
+    """Submit the next attempt, recorded before it is submitted, and return the job's number; see `follow_job`."""
     last = json.loads(record.read_text())["attempt"] if record.exists() else 0
     attempt = JobName(name.run, name.unit, last + 1)
+    record.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(record) as partial:
         partial.write_text(json.dumps({"attempt": attempt.attempt, "name": str(attempt)}))
     return slurm.submit(argv(attempt), attempt)
 
 
-def _until_end(
-    slurm: Slurm, identifier: str, look: Callable[[Job], None], should_stop: ShouldStop, interval: float
+def wait_for_job(
+    slurm: Slurm, identifier: str, look: Callable[[Job], None], should_stop: ShouldStop, interval: float = 5.0
 ) -> Job | None:
-    """The job as it ended; None when SLURM has forgotten it."""
+    """Stay with a job to its end, as `follow_job` does, and return how it ended; None when SLURM has forgotten it."""
     while True:
         job = slurm.job(identifier)
         if job is None:
@@ -93,5 +95,5 @@ def _until_end(
         deadline = time.monotonic() + interval
         while time.monotonic() < deadline:
             if should_stop():
-                raise StopRequested(f"stopped; job {job.id} ({job.name}) goes on, the next start waits for it")
+                raise WorkGoesOn(f"stopped; job {job.id} ({job.name}) goes on, the next start waits for it")
             time.sleep(min(0.2, interval))

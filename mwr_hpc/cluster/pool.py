@@ -107,7 +107,8 @@ class DaskPool:
                 return
             self._check()
             try:
-                done = wait_for(list(running), timeout=0.5, return_when="FIRST_COMPLETED").done
+                with self._client.as_current():  # there may be a pool for other work beside this one
+                    done = wait_for(list(running), timeout=0.5, return_when="FIRST_COMPLETED").done
             except TimeoutError:
                 continue
             for future in done:

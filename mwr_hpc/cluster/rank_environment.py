@@ -5,6 +5,7 @@ Two kinds of environment are understood: what `ranks.run_ranks` sets for ranks o
 
 import os
 import re
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,11 +50,10 @@ def placement_from(environment: Mapping[str, str], meeting_folder: Path) -> Plac
         return Placement(int(environment[RANK]), (int(environment[RANKS]),), Path(environment[MEETING]))
     if "SLURM_STEP_ID" not in environment or "SLURM_PROCID" not in environment:
         return None
-    step = "-".join(environment.get(name, "0") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT"))
     placement = Placement(
         rank=int(environment["SLURM_PROCID"]),
         ranks_per_node=expand_counts(environment["SLURM_STEP_TASKS_PER_NODE"]),
-        meeting=meeting_folder / f"rendezvous-{step}",
+        meeting=meeting_folder / f"rendezvous-{start_of_job(environment)}",
         towards=environment["SLURM_LAUNCH_NODE_IPADDR"],
     )
     told = int(environment["SLURM_NODEID"]), int(environment["SLURM_LOCALID"])
@@ -63,6 +63,16 @@ def placement_from(environment: Mapping[str, str], meeting_folder: Path) -> Plac
             f"by node ({placement.ranks_per_node} ranks per node): start them with `srun --distribution=block`"
         )
     return placement
+
+
+def start_of_job(environment: Mapping[str, str]) -> str:
+    """Name of this start of the job, the same for all its ranks; SLURM starts a job again after the loss of a node."""
+    return "-".join(environment.get(name, "0") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT"))
+
+
+def nodes() -> str:
+    """The hosts of all ranks, as SLURM writes them: ``n[1-3,7]``."""
+    return os.environ.get("SLURM_STEP_NODELIST", socket.gethostname())
 
 
 def expand_counts(text: str) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -254,11 +254,38 @@ class Slurm:
         named = ((parse_job_name(job.name), job) for job in self.own_jobs())
         return {name: job for name, job in named if name is not None and name.run == run}
 
-    def cancel(self, identifiers: Sequence[str]) -> None:
-        """Cancel jobs; those that ended meanwhile do not matter."""
+    def all_of(self, run: str) -> list[Job]:
+        """The waiting and running jobs of one run, each element of an array that runs for itself."""
+        return [job for job in self.own_jobs() if (name := parse_job_name(job.name)) is not None and name.run == run]
+
+    def cancel(self, identifiers: Sequence[str], gently: bool = False) -> None:
+        """Cancel jobs; those that ended meanwhile do not matter.
+
+        Parameters
+        ----------
+        identifiers
+            The jobs.
+        gently
+            Tell the batch scripts too, so that their programs stop in good order.
+        """
         if identifiers:
-            argv = ["scancel", *identifiers]
+            argv = ["scancel", *(["--full"] if gently else []), *identifiers]
             self._answered(lambda: self._run(argv), argv, accept=_UNKNOWN_JOB)
+
+    def end(self, identifiers: Collection[str], gently: bool = False, longest: float = 90.0) -> None:
+        """Cancel jobs and wait until their processes are gone; a node that does not answer is not waited for for ever.
+
+        Parameters
+        ----------
+        identifiers, gently
+            As for `cancel`.
+        longest
+            Seconds to wait.
+        """
+        self.cancel(sorted(identifiers), gently)
+        deadline = time.monotonic() + longest
+        while time.monotonic() < deadline and any(job.id in identifiers for job in self.own_jobs()):
+            time.sleep(0.5)
 
     def _named(self, name: str) -> Ran | None:
         listed = self._run([*squeue_argv(), "--states=all"])

@@ -89,7 +89,7 @@ def slurm_pool(
     should_stop: ShouldStop,
     interval: float = 5.0,
 ) -> Iterator[SlurmPool]:
-    """A pool of worker jobs, all ended on leaving.
+    """A pool of worker jobs, all ended on leaving, so that none of them is writing any more.
 
     Jobs are submitted when there is work and ended `worker_jobs.LINGER` seconds after there is none. Worker jobs of
     the same run and unit that a dead coordinator left behind are cancelled first: only for who holds the run's lock.
@@ -119,8 +119,11 @@ def slurm_pool(
 
     keys = make_keys(secrets / name.unit)
     slurm = Slurm(should_stop=should_stop)
-    orphans = [job.id for found, job in slurm.jobs_of(name.run).items() if found.unit == name.unit]
-    slurm.cancel(orphans)
+
+    def of_this_pool() -> set[str]:
+        return {job.id for found, job in slurm.jobs_of(name.run).items() if found.unit == name.unit}
+
+    slurm.cancel(sorted(of_this_pool()))
     logs.mkdir(parents=True, exist_ok=True)
     script = WorkerScript(site, resources, units_at_once, keys)
     settings = {"distributed.scheduler.allowed-failures": 2, "distributed.comm.timeouts.connect": "30s"}
@@ -149,6 +152,7 @@ def slurm_pool(
 
         with WorkerJobs(slurm, submit, connected, lambda job: str(logs / f"{job}.out"), interval) as jobs:
             yield SlurmPool(DaskPool(client, jobs.check), jobs, resources, units_at_once)
+        slurm.end(of_this_pool())
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,13 @@ from pydantic import ValidationInfo, field_validator, model_validator
 
 from mwr_hpc.config.fields import Settings, is_incomplete, option
 from mwr_hpc.config.preparation import CheckSettings, CohortSettings, GenerateNoiseSettings, MakeMaskSettings
-from mwr_hpc.config.training import TrainSettings
+from mwr_hpc.config.runs import CancelSettings, RetrySettings, StatusSettings
+from mwr_hpc.config.training import TrainSettings, check_one_place
 from mwr_hpc.config.values import DeviceIndices, FilePath, FilePaths, Size3, TiltRange
 
 __all__ = [
     "COMMANDS",
+    "CancelSettings",
     "CheckSettings",
     "CohortSettings",
     "ConvertSettings",
@@ -20,11 +22,13 @@ __all__ = [
     "GenerateNoiseSettings",
     "MakeMaskSettings",
     "PredictSettings",
+    "RetrySettings",
     "SimulateSettings",
+    "StatusSettings",
     "TrainSettings",
 ]
 
-INPUT, OUTPUT, METHOD, RESOURCES = "Input", "Output", "Method", "Resources"
+INPUT, OUTPUT, METHOD, RESOURCES, CLUSTER = "Input", "Output", "Method", "Resources", "Cluster"
 SPECIMEN, MICROSCOPE = "Specimen", "Microscope"
 
 
@@ -125,6 +129,29 @@ class PredictSettings(Settings):
         automatic="all visible",
         aliases=("gpu_id",),
     )
+    slurm: bool = option(
+        False,
+        "Work in jobs of SLURM, which the site file describes; this process only starts and watches them.",
+        group=CLUSTER,
+    )
+    in_allocation: bool = option(False, "Work on all nodes of the SLURM job that this process runs in.", group=CLUSTER)
+    share: str | None = option(
+        None, "Do part I (from 0) of N of the work, I/N; other processes do the other parts.", group=CLUSTER
+    )
+
+    @field_validator("share")
+    @classmethod
+    def _share_of_a_whole(cls, share: str | None) -> str | None:
+        if share is not None:
+            index, slash, number = share.partition("/")
+            if not (slash and index.isdecimal() and number.isdecimal() and int(index) < int(number)):
+                raise ValueError("expected I/N, part I (from 0) of N; for example 0/4")
+        return share
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        check_one_place({"--slurm": self.slurm, "--in_allocation": self.in_allocation, "--share": self.share})
+        return self
 
     @field_validator("crop_size")
     @classmethod
@@ -236,6 +263,7 @@ COMMANDS: dict[str, type[Settings]] = {
     for settings in (
         *(TrainSettings, PredictSettings, CohortSettings, MakeMaskSettings, GenerateNoiseSettings, CheckSettings),
         *(ConvertSettings, SimulateSettings, EvaluateSettings, DemoSettings),
+        *(StatusSettings, RetrySettings, CancelSettings),
     )
 }
 """All settings by the command that they belong to."""

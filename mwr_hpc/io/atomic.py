@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from mwr_hpc.errors import DiskFullError, InputError, StopRequested
+from mwr_hpc.errors import DiskFullError, InputError, StopRequested, WorkGoesOn
 
 PARTIAL = ".partial-"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -20,6 +20,14 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 def partial_path(target: Path) -> Path:
     """Return a new name beside `target` (same file system, so that a rename can publish it); nothing is created."""
     return target.with_name(f"{target.name}{PARTIAL}{uuid.uuid4().hex}")
+
+
+def target_of(partial: Path) -> Path:
+    """Return what a partial path, or one inside a partial directory, is to become; any other path is itself.
+
+    A partial is removed by the time that a message is read, so messages name this.
+    """
+    return Path(*(part.partition(PARTIAL)[0] for part in partial.parts))
 
 
 @contextmanager
@@ -90,7 +98,7 @@ def require_writable(folder: Path) -> None:
 def without_partials(flat: Sequence[Path], whole: Sequence[Path]) -> Iterator[None]:
     """Remove what dead processes left, and at an early end also what the processes of this one left.
 
-    Only the owner of the folders may enter. On leaving, none of its workers may be running.
+    Only the owner of the folders may enter. On leaving, none of its workers may be running, except by a WorkGoesOn.
 
     Parameters
     ----------
@@ -109,6 +117,8 @@ def without_partials(flat: Sequence[Path], whole: Sequence[Path]) -> Iterator[No
     clean()
     try:
         yield
+    except WorkGoesOn:
+        raise
     except (DiskFullError, StopRequested):
         clean()
         raise
@@ -162,10 +172,8 @@ def disk_full_reported(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _FULL:
             raise
-        # A partial is removed by the time that this is read; what counts is what it was to become.
-        target = Path(*(part.partition(PARTIAL)[0] for part in path.parts))
         raise DiskFullError(
-            f"{target}: {os.strerror(error.errno)} while writing it; nothing incomplete was published. "
+            f"{target_of(path)}: {os.strerror(error.errno)} while writing it; nothing incomplete was published. "
             "Free some space or quota and give the same command again, it goes on where it stopped."
         ) from error
 

@@ -22,7 +22,7 @@ Other columns are ignored. A relative path starts at the list's folder, or at on
 else at the current one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,10 +132,15 @@ def write_tomogram_list(path: Path, rows: Sequence[TomogramRow]) -> None:
         }
         for row in rows
     ]
+    write_star(path, "tomograms", records)
+
+
+def write_star(path: Path, block: str, records: Sequence[Mapping[str, object]]) -> None:
+    """Write one block of a STAR file, atomically; empty texts become None, since STAR has no empty values."""
     # As text: a number keeps its digits, and an id such as 007 its zeros.
-    table = pd.DataFrame([{name: str(value) for name, value in record.items()} for record in records])
+    texts = [{name: "None" if value == "" else str(value) for name, value in record.items()} for record in records]
     with atomic_file(path) as partial:
-        starfile.write({"tomograms": table}, partial)
+        starfile.write({block: pd.DataFrame(texts)}, partial)
 
 
 def _table(path: Path) -> tuple[pd.DataFrame, str]:

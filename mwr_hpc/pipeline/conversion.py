@@ -7,9 +7,9 @@ from mwr_hpc.events import Emit, ShouldStop
 from mwr_hpc.io.atomic import disk_full_reported, require_writable, without_partials
 from mwr_hpc.missing_wedge.cohort import cohort_from_files, tomogram_files
 from mwr_hpc.pipeline.lock import RunLock
-from mwr_hpc.pipeline.prediction import STATE_FOLDER
 from mwr_hpc.pipeline.receipts import ReceiptBook, fingerprint
 from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner
+from mwr_hpc.pipeline.sweep import STATE_FOLDER
 from mwr_hpc.pipeline.units import Claim, Unit
 
 

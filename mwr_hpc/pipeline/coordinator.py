@@ -5,22 +5,32 @@ ended, and there is no other state to restore.
 """
 
 import shutil
+from contextlib import ExitStack
 from dataclasses import dataclass
 
-from mwr_hpc.cluster.pool import InlinePool, Pool, available_cores, local_pool
+from mwr_hpc.cluster.pool import Pool
 from mwr_hpc.config.schema import TrainSettings
 from mwr_hpc.errors import InputError
 from mwr_hpc.events import Emit, IterationStarted, ShouldStop
 from mwr_hpc.io.atomic import disk_full_reported, without_partials
 from mwr_hpc.missing_wedge.cohort import Cohort, TomogramEntry, write_cohort
 from mwr_hpc.numerics.wedge import effective_tilt_range
+from mwr_hpc.pipeline.backend import ON_THIS_HOST, Backend, Place
 from mwr_hpc.pipeline.event_log import recording
-from mwr_hpc.pipeline.launch import InProcess, Launcher, LocalRanks
+from mwr_hpc.pipeline.launch import Launcher
 from mwr_hpc.pipeline.lock import RunLock
 from mwr_hpc.pipeline.rank_job import RankJob
 from mwr_hpc.pipeline.receipts import Receipt, ReceiptBook
 from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner
-from mwr_hpc.pipeline.starting import check_before_start, continue_from, freeze_settings, read_cohort
+from mwr_hpc.pipeline.starting import (
+    check_before_start,
+    continue_from,
+    freeze_settings,
+    goes_back,
+    read_cohort,
+    with_ranks,
+    write_unusable,
+)
 from mwr_hpc.pipeline.training_units import TrainingUnits, newest_trained
 from mwr_hpc.pipeline.units import Claim, Unit
 from mwr_hpc.run_directory import RunDirectory
@@ -31,7 +41,7 @@ KEPT_ITERATIONS = 2
 """How many iterations keep their arrays; of the older ones the model and the curves remain."""
 
 
-def train(settings: TrainSettings, emit: Emit, should_stop: ShouldStop) -> Outcome:
+def train(settings: TrainSettings, emit: Emit, should_stop: ShouldStop, backend: Backend = ON_THIS_HOST) -> Outcome:
     """Train on a cohort, or go on with it.
 
     Parameters
@@ -42,6 +52,8 @@ def train(settings: TrainSettings, emit: Emit, should_stop: ShouldStop) -> Outco
         Called with every event.
     should_stop
         Polled; once it is true the run stops in good order.
+    backend
+        Where the work is done.
 
     Returns
     -------
@@ -57,6 +69,7 @@ def train(settings: TrainSettings, emit: Emit, should_stop: ShouldStop) -> Outco
     StopRequested
         After a stop in good order.
     """
+    settings = with_ranks(settings, backend.ranks(settings.ranks))
     if settings.ranks > 1:
         require_horovod()
         check_batch_size(settings.batch_size, settings.ranks)
@@ -66,21 +79,28 @@ def train(settings: TrainSettings, emit: Emit, should_stop: ShouldStop) -> Outco
     with (
         disk_full_reported(run.root),
         RunLock(run.lock) as lock,
-        without_partials([run.root, run.results], run.own_folders),
+        ExitStack() as entered,
     ):
         frozen = freeze_settings(settings, run, emit)
+        log = recording(run.events, emit)
+        place = Place(run.root, run.root, run.logs, log, should_stop)
+        backend.take_over(place, adopt=not goes_back(frozen, run))
+        entered.enter_context(without_partials([run.root, run.results], run.own_folders))
         book = ReceiptBook(run.receipts)
         continue_from(frozen, run, book, emit)
         write_cohort(run.cohort, cohort.entries)
-        log = recording(run.events, emit)
+        write_unusable(run.unusable, cohort.problems)
         quarantine = Quarantine(run.quarantine)
         claim = Claim(run.lock, lock.token)
         runner = StageRunner(book, quarantine, claim, run.logs, log, should_stop)
-        alone = frozen.ranks == 1
-        launch = InProcess(log, should_stop) if alone else LocalRanks(frozen.ranks, run.logs, log, should_stop)
-        job = _Job(frozen, run, cohort, TrainingUnits(frozen, run, book), runner, claim, launch, log)
-        with local_pool(min(frozen.preprocessing_ncpus or available_cores(), len(cohort.entries))) as pool:
-            job.run(pool)
+        launch = backend.launcher(place, frozen.ranks)
+        processes = frozen.preprocessing_ncpus
+        with (
+            backend.preparation(place, len(cohort.entries), processes) as preparation,
+            backend.prediction(place) as prediction,
+        ):
+            units = TrainingUnits(frozen, run, book)
+            _Job(frozen, run, cohort, units, runner, claim, launch, preparation, prediction, log).run()
         failed = cohort.problems | quarantine.reasons(cohort.ids)
         return Outcome(failed, list(run.existing_models().values()))
 
@@ -96,28 +116,30 @@ class _Job:
     runner: StageRunner
     claim: Claim
     launch: Launcher
+    preparation: Pool
+    prediction: Pool
     emit: Emit
 
-    def run(self, pool: Pool) -> None:
+    def run(self) -> None:
         """Do all that is not done."""
-        converted = self._stage("convert", [self.units.convert(entry) for entry in self.cohort.entries], pool)
+        converted = self._stage("convert", [self.units.convert(entry) for entry in self.cohort.entries])
         held_out = self.units.held_out(sorted(converted))
         entries = [entry for entry in self.cohort.entries if entry.id in converted]
-        extracted = self._stage("extract", [self.units.extract(entry, converted, held_out) for entry in entries], pool)
+        extracted = self._stage("extract", [self.units.extract(entry, converted, held_out) for entry in entries])
         entries = [entry for entry in entries if entry.id in extracted]
         newest = newest_trained(self.run_directory, self.units.book)
         predicted: dict[str, Receipt] = {}
         for iteration in range(max(1, newest), self.settings.iterations + 1):
             self.emit(IterationStarted(iteration, self.settings.iterations))
             if iteration > newest:
-                pairs = self._make_pairs(iteration, entries, extracted, predicted, pool)
+                pairs = self._make_pairs(iteration, entries, extracted, predicted)
                 self._train(iteration, entries, pairs, held_out, converted, extracted)
             if iteration < self.settings.iterations:
                 predicted = self._predict(iteration, entries, extracted)
             self._remove_arrays(iteration - KEPT_ITERATIONS)
 
-    def _stage(self, stage: str, units: list[Unit], pool: Pool) -> dict[str, Receipt]:
-        receipts = self.runner.run(stage, units, pool)
+    def _stage(self, stage: str, units: list[Unit], pool: Pool | None = None) -> dict[str, Receipt]:
+        receipts = self.runner.run(stage, units, pool or self.preparation)
         if not receipts:
             failures = self.cohort.problems | self.runner.quarantine.reasons(self.cohort.ids)
             listed = "\n".join(f"  {identifier}: {reason}" for identifier, reason in failures.items())
@@ -130,14 +152,13 @@ class _Job:
         entries: list[TomogramEntry],
         extracted: dict[str, Receipt],
         predicted: dict[str, Receipt],
-        pool: Pool,
     ) -> dict[str, Receipt]:
         units = [
             self.units.pairs(entry, iteration, extracted[entry.id], predicted.get(entry.id))
             for entry in entries
             if iteration == 1 or entry.id in predicted
         ]
-        return self._stage(f"pairs_{iteration:02d}", units, pool)
+        return self._stage(f"pairs_{iteration:02d}", units)
 
     def _train(
         self,
@@ -176,7 +197,7 @@ class _Job:
         model = self.units.book.get("train", f"{iteration:02d}")
         assert model is not None, "an iteration is predicted only after its training"
         units = [self.units.predict(entry, iteration, extracted[entry.id], model) for entry in entries]
-        return self._stage(f"predicted_{iteration:02d}", units, InlinePool())
+        return self._stage(f"predicted_{iteration:02d}", units, self.prediction)
 
     def _remove_arrays(self, up_to: int) -> None:
         """Of iterations up to this one only the curves remain: their arrays can be made again and are large."""

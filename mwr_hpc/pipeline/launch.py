@@ -1,7 +1,7 @@
-"""Who trains: this process alone, or several ranks on this host."""
+"""Who trains: this process alone, several ranks on this host, or on the nodes of an allocation."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,15 @@ from mwr_hpc.training.communicator import SerialCommunicator
 
 Launcher = Callable[[RankJob], None]
 """Does the work of a job and comes back when it is done; errors of the training are raised."""
+
+
+JOB_FILE = "rank_job.json"
+"""Name of the ranks' job in the iteration's folder; jobs/train.sbatch looks for it too."""
+
+
+def rank_command(job_file: Path) -> list[str]:
+    """The program of one rank."""
+    return [sys.executable, "-m", "mwr_hpc.cli.rank", str(job_file)]
 
 
 @dataclass(frozen=True)
@@ -46,22 +55,26 @@ class LocalRanks:
         How many.
     logs
         Folder for the ranks' whole output.
+    launched_by
+        From a rank's command line to the one that is started `ranks` times: of a program that starts the ranks on
+        other hosts, once.
     """
 
     ranks: int
     logs: Path
     emit: Emit
     should_stop: ShouldStop
+    launched_by: Callable[[Sequence[str]], Sequence[str]] = list
 
     def __call__(self, job: RankJob) -> None:
         """Start the ranks and stay with them."""
         folder = job.curves_path.parent
-        job_file = folder / "rank_job.json"
+        job_file = folder / JOB_FILE
         job.write(job_file)
         self.logs.mkdir(parents=True, exist_ok=True)
         try:
             run_ranks(
-                [sys.executable, "-m", "mwr_hpc.cli.rank", str(job_file)],
+                self.launched_by(rank_command(job_file)),
                 self.ranks,
                 meeting_folder=folder,
                 log=self.logs / f"ranks_{folder.name}.log",

@@ -93,7 +93,7 @@ class RunLock:
         observed: Holder | None = None
         since = time.monotonic()
         while True:
-            with _critical_section(self.path):
+            with critical_section(self.path):
                 current = read_holder(self.path)
                 silent = current == observed and time.monotonic() - since > self._patience
                 if current is None or current.is_provably_dead() or silent:
@@ -114,7 +114,7 @@ class RunLock:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
-        with _critical_section(self.path):
+        with critical_section(self.path):
             if is_held(self.path, self.token):
                 self.path.unlink()
 
@@ -124,7 +124,7 @@ class RunLock:
 
     def _keep_beating(self) -> None:
         while not self._ended.wait(self._beat):
-            with _critical_section(self.path):
+            with critical_section(self.path):
                 if not is_held(self.path, self.token):
                     return
                 self.holder = replace(self.holder, beat=self.holder.beat + 1)
@@ -147,8 +147,10 @@ def read_holder(path: Path) -> Holder | None:
 
 def is_held(path: Path, token: str) -> bool:
     """Whether the lock at `path` is the one of `token`."""
-    holder = read_holder(path)
-    return holder is not None and holder.token == token
+    try:
+        return bool(json.loads(path.read_text())["token"] == token)
+    except FileNotFoundError:
+        return False
 
 
 def check_token(path: Path, token: str) -> None:
@@ -169,7 +171,7 @@ def _write(path: Path, holder: Holder) -> None:
 
 
 @contextlib.contextmanager
-def _critical_section(path: Path) -> Iterator[None]:
+def critical_section(path: Path) -> Iterator[None]:
     """Reading, judging and replacing the lock is one step for all processes that share the file system's locks."""
     with disk_full_reported(path):
         guard = path.with_suffix(".guard").open("a")

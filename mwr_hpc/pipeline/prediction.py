@@ -1,23 +1,24 @@
 """Corrects whole tomograms: every model by every tomogram, each a unit of its own that is skipped once it is done."""
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from mwr_hpc.cluster.pool import InlinePool
+from mwr_hpc.cluster.pool import Pool
 from mwr_hpc.config.schema import PredictSettings
 from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, ShouldStop
 from mwr_hpc.io.atomic import disk_full_reported, require_writable, without_partials
 from mwr_hpc.missing_wedge.cohort import Cohort, TomogramEntry, cohort_from_files, cohort_from_list, tomogram_files
 from mwr_hpc.numerics.wedge import effective_tilt_range
-from mwr_hpc.pipeline.lock import RunLock
+from mwr_hpc.pipeline.backend import ON_THIS_HOST, Backend, Place
+from mwr_hpc.pipeline.event_log import recording
 from mwr_hpc.pipeline.receipts import ReceiptBook, checksum, fingerprint
-from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner
-from mwr_hpc.pipeline.units import Claim, Unit
+from mwr_hpc.pipeline.stages import Outcome, StageRunner
+from mwr_hpc.pipeline.sweep import STATE_FOLDER, Planned, Share, locked, quarantine_of, write_results
+from mwr_hpc.pipeline.units import Claim, Unit, partials_removed
 from mwr_hpc.training.model_file import read_model
-
-STATE_FOLDER = ".mwr_hpc"
-"""Beside the results: receipts, lock and logs of the commands that wrote them."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Model:
         return self.path.stem
 
 
-def predict(settings: PredictSettings, emit: Emit, should_stop: ShouldStop) -> Outcome:
+def predict(settings: PredictSettings, emit: Emit, should_stop: ShouldStop, backend: Backend = ON_THIS_HOST) -> Outcome:
     """Correct tomograms with one model or several.
 
     Parameters
@@ -45,6 +46,8 @@ def predict(settings: PredictSettings, emit: Emit, should_stop: ShouldStop) -> O
         Called with every event.
     should_stop
         Polled; once it is true the command stops in good order.
+    backend
+        Where the work is done.
 
     Returns
     -------
@@ -61,36 +64,74 @@ def predict(settings: PredictSettings, emit: Emit, should_stop: ShouldStop) -> O
         After a stop in good order.
     """
     require_writable(settings.out)
+    share = Share.parse(settings.share)
     cohort = _read_cohort(settings)
     models = _read_models(settings)
     out = settings.out
-    failed = dict(cohort.problems)
-    results: list[Path] = []
     state = out / STATE_FOLDER
+    book = ReceiptBook(state / "receipts", shared=share is not None)
+    plan = _plan(settings, models, cohort, book)
+    mine = share.of(plan) if share else plan
+    unusable = sorted(cohort.problems)
+    problems = {name: cohort.problems[name] for name in (share.of(unusable) if share else unusable)}
+    folders = [out, *(out / model.name for model in models)]
     with (
         disk_full_reported(out),
-        RunLock(state / "lock.json") as lock,
-        without_partials([out, *(out / model.name for model in models)], [state]),
+        locked(state, share) as lock,
+        ExitStack() as entered,
     ):
-        book = ReceiptBook(state / "receipts")
-        for model in models:
-            stage = "correct" if len(models) == 1 else f"correct_{model.name}"
-            folder = out if len(models) == 1 else out / model.name
-            quarantine = Quarantine(state / "quarantine" / stage)
-            claim = Claim(state / "lock.json", lock.token)
-            runner = StageRunner(book, quarantine, claim, state / "logs", emit, should_stop)
-            units = [_unit(settings, model, entry, stage, folder, book) for entry in cohort.entries]
-            done = runner.run(stage, units, InlinePool())
-            results += [unit.target for unit in units if unit.name in done]
-            if settings.format == "both":
-                copies = [_ome_zarr_copy(unit, done[unit.name].key) for unit in units if unit.name in done]
-                copied = runner.run(f"{stage}_ome_zarr", copies, InlinePool())
-                results += [copy.target for copy in copies if copy.name in copied]
-            failed |= quarantine.reasons(cohort.ids)
-    if not results:
+        log = recording(state / (share.file("events.jsonl") if share else "events.jsonl"), emit)
+        place = Place(out, state, state / "logs", log, should_stop)
+        backend.take_over(place, adopt=False)
+        whole = without_partials(folders, [state])
+        entered.enter_context(partials_removed(one.unit for one in mine) if share else whole)
+        claim = Claim(lock.path, lock.token)
+        pool = entered.enter_context(backend.prediction(place))
+        try:
+            results, failed = _correct(mine, models, book, state, claim, place, pool)
+        finally:
+            if len(models) > 1 or share or settings.slurm or settings.in_allocation:
+                write_results(out, plan, cohort.problems, [model.path for model in models], book, state)
+    failed = problems | failed
+    if not results and not share:
         listed = "\n".join(f"  {identifier}: {reason}" for identifier, reason in failed.items())
         raise InputError(f"none of the tomograms could be corrected:\n{listed}")
     return Outcome(failed, results)
+
+
+def _plan(settings: PredictSettings, models: list[Model], cohort: Cohort, book: ReceiptBook) -> list[Planned]:
+    """Every model by every tomogram, model by model, so that each worker loads a model once."""
+    plan = []
+    for model in models:
+        stage = "correct" if len(models) == 1 else f"correct_{model.name}"
+        folder = settings.out if len(models) == 1 else settings.out / model.name
+        for entry in cohort.entries:
+            unit = _unit(settings, model, entry, stage, folder, book)
+            plan.append(Planned(model.path, unit, _ome_zarr_copy(unit) if settings.format == "both" else None))
+    return plan
+
+
+def _correct(
+    plan: Sequence[Planned], models: list[Model], book: ReceiptBook, state: Path, claim: Claim, place: Place, pool: Pool
+) -> tuple[list[Path], dict[str, str]]:
+    """Do what is not done; return the results, and the tomograms that failed with the reasons."""
+    results: list[Path] = []
+    failed: dict[str, str] = {}
+    for model in models:
+        planned = [one for one in plan if one.model == model.path]
+        if not planned:
+            continue
+        stage = planned[0].unit.stage
+        quarantine = quarantine_of(state, stage)
+        runner = StageRunner(book, quarantine, claim, place.logs, place.emit, place.should_stop)
+        done = runner.run(stage, [one.unit for one in planned], pool)
+        results += [one.unit.target for one in planned if one.unit.name in done]
+        copies = [one.copy for one in planned if one.copy is not None and one.unit.name in done]
+        if copies:
+            copied = runner.run(copies[0].stage, copies, pool)
+            results += [copy.target for copy in copies if copy.name in copied]
+        failed |= quarantine.reasons({one.unit.name for one in planned})
+    return results, failed
 
 
 def _read_models(settings: PredictSettings) -> list[Model]:
@@ -147,13 +188,13 @@ def _unit(
     )
 
 
-def _ome_zarr_copy(corrected: Unit, key: str) -> Unit:
+def _ome_zarr_copy(corrected: Unit) -> Unit:
     return Unit(
         stage=f"{corrected.stage}_ome_zarr",
         name=corrected.name,
         function="mwr_hpc.missing_wedge.convert:convert_tomogram",
         inputs={"tomogram": corrected.target},
-        input_keys={"tomogram": key},
+        input_keys={"tomogram": corrected.key},
         parameters={},
         target=corrected.target.with_suffix(".ome.zarr"),
     )

@@ -1,23 +1,22 @@
 """``mwr-hpc make-mask`` and ``generate-noise``: units of work on this machine, each skipped once it is done."""
 
-import shutil
-from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from mwr_hpc.cluster.pool import InlinePool, Pool, available_cores, local_pool
 from mwr_hpc.config.schema import GenerateNoiseSettings, MakeMaskSettings
 from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, ShouldStop
-from mwr_hpc.io.atomic import PARTIAL, disk_full_reported, require_writable
+from mwr_hpc.io.atomic import disk_full_reported, require_writable
 from mwr_hpc.io.volume import MRC_SUFFIXES
 from mwr_hpc.missing_wedge.cohort import cohort_from_files, tomogram_files
 from mwr_hpc.numerics.wedge import effective_tilt_range
 from mwr_hpc.pipeline.lock import RunLock
-from mwr_hpc.pipeline.prediction import STATE_FOLDER
 from mwr_hpc.pipeline.receipts import RECEIPT_NAME, ReceiptBook, fingerprint, read_receipt
 from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner
-from mwr_hpc.pipeline.units import Claim, Unit
+from mwr_hpc.pipeline.sweep import STATE_FOLDER
+from mwr_hpc.pipeline.units import Claim, Unit, partials_removed
 
 MASK_END = "_mask"
 NOISE_STAGE = "generate_noise"
@@ -131,28 +130,10 @@ def _run(
 ) -> tuple[list[Path], dict[str, str]]:
     """Do the units of one stage; return what was published, and what failed with its reason."""
     state = folder / STATE_FOLDER
-    with disk_full_reported(folder), RunLock(state / "lock.json") as lock, _without_partials(units):
+    with disk_full_reported(folder), RunLock(state / "lock.json") as lock, partials_removed(units):
         quarantine = Quarantine(state / "quarantine" / units[0].stage)
         claim = Claim(state / "lock.json", lock.token)
         runner = StageRunner(book, quarantine, claim, state / "logs", emit, should_stop)
         with pool() as running:
             done = runner.run(units[0].stage, units, running)
         return [unit.target for unit in units if unit.name in done], quarantine.reasons(identifiers)
-
-
-@contextmanager
-def _without_partials(units: list[Unit]) -> Iterator[None]:
-    """Remove what killed runs left of these units, before and after: beside them may lie what others are writing."""
-    try:
-        _remove_partials(units)
-        yield
-    finally:
-        _remove_partials(units)
-
-
-def _remove_partials(units: list[Unit]) -> None:
-    targets = {unit.target.name for unit in units}
-    for folder in {unit.target.parent for unit in units}:
-        for path in folder.iterdir() if folder.is_dir() else ():
-            if PARTIAL in path.name and path.name.partition(PARTIAL)[0] in targets:
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

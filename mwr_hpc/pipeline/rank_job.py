@@ -10,10 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from mwr_hpc.cluster.rank_environment import nodes
 from mwr_hpc.errors import StopRequested
 from mwr_hpc.events import Emit, Event, Notice, ShouldStop, event_from_record, event_to_record
 from mwr_hpc.io.atomic import atomic_file
-from mwr_hpc.pipeline.receipts import checksum
+from mwr_hpc.pipeline.rank_claim import claim_of_start, take_over
+from mwr_hpc.pipeline.receipts import checksum, read_receipt
 from mwr_hpc.pipeline.units import Claim, Unit, finished, run_stage, run_unit
 from mwr_hpc.training.communicator import Communicator
 
@@ -35,6 +39,8 @@ class RankJob:
         The model that the predictions use.
     claim
         The right to publish.
+    outlives
+        Whether the job may outlive its coordinator, so that the right is its own; see `rank_claim`.
     checkpoint_folder, curves_path
         For the training.
     """
@@ -45,6 +51,7 @@ class RankJob:
     claim: Claim
     checkpoint_folder: Path
     curves_path: Path
+    outlives: bool = False
 
     def write(self, path: Path) -> None:
         """Write the job where the ranks can read it."""
@@ -56,6 +63,7 @@ class RankJob:
             "claim": [str(self.claim.lock), self.claim.token],
             "checkpoint_folder": str(self.checkpoint_folder),
             "curves_path": str(self.curves_path),
+            "outlives": self.outlives,
         }
         with atomic_file(path) as partial:
             partial.write_text(json.dumps(record))
@@ -72,11 +80,17 @@ class RankJob:
             claim=Claim(Path(lock), token),
             checkpoint_folder=Path(record["checkpoint_folder"]),
             curves_path=Path(record["curves_path"]),
+            outlives=record["outlives"],
         )
 
 
 def work_as_rank(
-    job: RankJob, communicator: Communicator, devices: Sequence[int] | None, emit: Emit, should_stop: ShouldStop
+    job: RankJob,
+    communicator: Communicator,
+    devices: Sequence[int] | None,
+    start: str,
+    emit: Emit,
+    should_stop: ShouldStop,
 ) -> None:
     """Do one rank's part of a job.
 
@@ -88,6 +102,8 @@ def work_as_rank(
         The other ranks.
     devices
         The GPU of this rank, None on a CPU.
+    start
+        Names this start of the ranks.
     emit
         Called with every event; of the training's, only rank 0's are worth showing.
     should_stop
@@ -100,7 +116,12 @@ def work_as_rank(
     MwrError
         The training failed.
     """
-    if job.train is not None:
+    claim = job.claim
+    if job.outlives:
+        if communicator.rank == 0:
+            take_over(claim, start)
+        claim = claim_of_start(claim, start)
+    if job.train is not None and not _trained(job.train, communicator):
         services: dict[str, Any] = {
             "checkpoint_folder": job.checkpoint_folder,
             "curves_path": job.curves_path,
@@ -110,7 +131,7 @@ def work_as_rank(
         }
         unit = _with_devices(job.train, devices)
         if communicator.rank == 0:
-            run_unit(unit, job.claim, **services)
+            run_unit(unit, claim, figures={"ranks": communicator.size, "nodes": nodes()}, **services)
         else:
             run_stage(unit, unit.target, **services)
         communicator.barrier()
@@ -121,7 +142,14 @@ def work_as_rank(
             continue
         if should_stop():
             raise StopRequested("stopped between two tomograms; those that are done are kept")
-        _predict(complete, job.claim, emit)
+        _predict(complete, claim, emit)
+
+
+def _trained(unit: Unit, communicator: Communicator) -> bool:
+    """Whether an earlier start of this job has published the model; rank 0 decides, so that all do the same."""
+    assert unit.receipt is not None, "a model is a file"
+    done = communicator.rank == 0 and finished(unit, read_receipt(unit.receipt)) is not None
+    return bool(communicator.broadcast(np.array([done], np.uint8))[0])
 
 
 def _predict(unit: Unit, claim: Claim, emit: Emit) -> None:

@@ -102,10 +102,18 @@ class ReceiptBook:
 
     A unit's own receipt lies at ``<stage>/<name>.json`` until the stage is finished; then the stage's receipts are
     folded into ``<stage>.jsonl``, so that a thousand tomograms do not leave a thousand small files.
+
+    Parameters
+    ----------
+    folder
+        Where they lie.
+    shared
+        Whether others write receipts of the same stages: then nothing is folded.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, shared: bool = False) -> None:
         self.folder = folder
+        self._shared = shared
         self._folded: dict[str, dict[str, Receipt]] = {}
 
     def path(self, stage: str, name: str) -> Path:
@@ -118,6 +126,8 @@ class ReceiptBook:
 
     def fold(self, stage: str, receipts: Iterable[Receipt]) -> None:
         """Fold the receipts of a finished stage into one file and remove the separate ones."""
+        if self._shared:
+            return
         folded = self._read_folded(stage) | {receipt.name: receipt for receipt in receipts}
         if folded != self._read_folded(stage):
             self._write_folded(stage, folded)

@@ -7,7 +7,7 @@ failed would be the same one again (`retry` or a repaired file change that).
 import json
 import time
 import traceback
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -56,6 +56,9 @@ class Quarantine:
     def get(self, identifier: str) -> Quarantined | None:
         """The record of one tomogram, None when it is not quarantined."""
         return self._records.get(identifier)
+
+    def __iter__(self) -> Iterator[Quarantined]:
+        return iter(list(self._records.values()))
 
     def add(self, record: Quarantined) -> None:
         """Leave a tomogram out from now on."""

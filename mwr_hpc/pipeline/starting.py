@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from mwr_hpc.config.loading import changed_settings, settings_from_yaml, settings_to_yaml
@@ -32,6 +33,30 @@ def read_cohort(settings: TrainSettings) -> Cohort:
     if not entries:
         raise InputError("no tomogram can be used:\n" + "\n".join(problems.values()))
     return Cohort(entries, problems)
+
+
+def with_ranks(settings: TrainSettings, ranks: int) -> TrainSettings:
+    """`settings` with the ranks that there will be.
+
+    Raises
+    ------
+    ConfigError
+        So many ranks cannot train with them.
+    """
+    if ranks == settings.ranks:
+        return settings
+    if settings.batch_normalization:
+        raise ConfigError(
+            f"--batch_normalization with {ranks} ranks: each would normalise by its own part of a batch; have one "
+            "rank train (site file, slurm.training), or leave batch normalisation out"
+        )
+    return settings.model_copy(update={"ranks": ranks})
+
+
+def write_unusable(path: Path, problems: Mapping[str, str]) -> None:
+    """Note the tomograms that cannot even be opened, with the reasons, for `status`."""
+    with atomic_file(path) as partial:
+        partial.write_text(json.dumps(problems, indent=1))
 
 
 def _cohort_as_named(settings: TrainSettings) -> Cohort:
@@ -148,15 +173,13 @@ def continue_from(settings: TrainSettings, run: RunDirectory, book: ReceiptBook,
     after a kill, goes on and does not go back again.
     """
     iteration = settings.continue_iter
-    marker = run.root / "continued_from.json"
+    marker = _marker(run)
     if iteration is None:
         marker.unlink(missing_ok=True)
         return
-    models = run.existing_models()
-    last = max(models)
-    if _read_marker(marker) == iteration and last < settings.iterations:
+    if not goes_back(settings, run):
         return
-    later = [number for number in {*models, *run.existing_iterations()} if number > iteration]
+    later = [number for number in {*run.existing_models(), *run.existing_iterations()} if number > iteration]
     if later:
         folder = run.set_aside(iteration)
         _move(run, later, folder)
@@ -164,6 +187,16 @@ def continue_from(settings: TrainSettings, run: RunDirectory, book: ReceiptBook,
         emit(Notice(f"going on from {run.model(iteration).name}; what ran after it is in {folder}"))
     with atomic_file(marker) as partial:
         partial.write_text(json.dumps({"iteration": iteration}))
+
+
+def goes_back(settings: TrainSettings, run: RunDirectory) -> bool:
+    """Whether `continue_from` will set something aside."""
+    iteration, last = settings.continue_iter, max(run.existing_models(), default=0)
+    return iteration is not None and (_read_marker(_marker(run)) != iteration or last >= settings.iterations)
+
+
+def _marker(run: RunDirectory) -> Path:
+    return run.root / "continued_from.json"
 
 
 def _read_marker(marker: Path) -> int | None:

@@ -1,6 +1,6 @@
 """The units of work of a training run: pure functions from settings, paths and receipts to units."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,12 +46,24 @@ class TrainingUnits:
             function=f"{STAGE_MODULES}.convert:convert_tomogram",
             inputs={"tomogram": entry.path},
             input_keys={"tomogram": fingerprint(entry.path)},
-            parameters={},
+            parameters=stated_voxel_size(entry),
             target=self.run.tomogram(entry.id),
         )
 
-    def extract(self, entry: TomogramEntry, converted: Mapping[str, Receipt], held_out: frozenset[str]) -> Unit:
-        """Random crops of one converted tomogram."""
+    def extractions(
+        self, entries: Sequence[TomogramEntry], converted: Mapping[str, Receipt], held_out: frozenset[str]
+    ) -> list[Unit]:
+        """Random crops of the converted tomograms."""
+        normalizations = self.normalizations(converted)
+        return [self._extract(entry, converted, held_out, normalizations[entry.id]) for entry in entries]
+
+    def _extract(
+        self,
+        entry: TomogramEntry,
+        converted: Mapping[str, Receipt],
+        held_out: frozenset[str],
+        normalization: Normalization,
+    ) -> Unit:
         whole = bool(held_out)
         return Unit(
             stage="extract",
@@ -62,20 +74,28 @@ class TrainingUnits:
             parameters={
                 "id": entry.id,
                 **self._chosen("cube_size", "crop_size", "ncube", "seed"),
-                "normalization": self.normalization(entry.id, converted).to_record(),
+                "normalization": normalization.to_record(),
                 "hold_out": not whole and not self.settings.datas_are_subtomos,
                 "subtomograms": self.settings.datas_are_subtomos,
             },
             target=self.run.subtomograms(entry.id),
         )
 
-    def normalization(self, identifier: str, converted: Mapping[str, Receipt]) -> Normalization:
-        """A tomogram's affine map; that of the whole set when the inputs are sub-tomograms."""
-        chosen = converted.values() if self.settings.datas_are_subtomos else [converted[identifier]]
-        statistics = [VolumeStatistics.from_record(receipt.figures["statistics"]) for receipt in chosen]
-        return Normalization.from_statistics(
-            VolumeStatistics.pooled(statistics), self.settings.normalize_percentile, self.settings.contrast
-        )
+    def normalizations(self, converted: Mapping[str, Receipt]) -> dict[str, Normalization]:
+        """Every tomogram's affine map; one of the whole set when the inputs are sub-tomograms."""
+
+        def chosen(statistics: VolumeStatistics) -> Normalization:
+            return Normalization.from_statistics(
+                statistics, self.settings.normalize_percentile, self.settings.contrast
+            )
+
+        statistics = {
+            identifier: VolumeStatistics.from_record(receipt.figures["statistics"])
+            for identifier, receipt in converted.items()
+        }
+        if self.settings.datas_are_subtomos:
+            return dict.fromkeys(statistics, chosen(VolumeStatistics.pooled(list(statistics.values()))))
+        return {identifier: chosen(one) for identifier, one in statistics.items()}
 
     def pairs(self, entry: TomogramEntry, iteration: int, extracted: Receipt, predicted: Receipt | None) -> Unit:
         """The rotated-wedge pairs of one tomogram in one iteration."""
@@ -96,6 +116,18 @@ class TrainingUnits:
             },
             target=self.run.pairs(iteration, entry.id),
         )
+
+    def training_set(self, entries: Sequence[TomogramEntry], converted: Mapping[str, Receipt]) -> dict[str, Any]:
+        """What the model file tells of its data: the one tilt range of all `entries`, else each that there is."""
+        ranges = sorted({tuple(_tilts(entry)) for entry in entries})
+        voxel_sizes = {tuple(converted[entry.id].figures["voxel_size"]) for entry in entries}
+        return {
+            "tomograms": sorted(entry.id for entry in entries),
+            "tilt_range": list(ranges[0]) if len(ranges) == 1 else [list(one) for one in ranges],
+            "voxel_size": sorted(voxel_sizes)[0],
+            "normalization": "percentile" if self.settings.normalize_percentile else "mean and standard deviation",
+            "contrast": self.settings.contrast,
+        }
 
     def train(
         self, iteration: int, pairs: Mapping[str, Receipt], held_out: frozenset[str], training_set: dict[str, Any]
@@ -167,6 +199,11 @@ def newest_trained(run: RunDirectory, book: ReceiptBook) -> int:
         if receipt is not None and receipt.bytes == path.stat().st_size:
             return iteration
     return 0
+
+
+def stated_voxel_size(entry: TomogramEntry) -> dict[str, Any]:
+    """The parameter of `convert` and `correct` for a file without a voxel size; nothing for others."""
+    return {"voxel_size": entry.stated_voxel_size} if entry.stated_voxel_size else {}
 
 
 def _tilts(entry: TomogramEntry) -> list[float]:

@@ -11,7 +11,8 @@ import resource
 import shutil
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from mwr_hpc import __version__
-from mwr_hpc.io.atomic import disk_full_reported, partial_path, publish, sync_tree
+from mwr_hpc.io.atomic import PARTIAL, disk_full_reported, partial_path, publish, sync_tree
 from mwr_hpc.pipeline.lock import check_token
 from mwr_hpc.pipeline.receipts import (
     RECEIPT_NAME,
@@ -110,7 +111,9 @@ def finished(unit: Unit, recorded: Receipt | None = None) -> Receipt | None:
     return receipt if measure(unit.target) == (receipt.files, receipt.bytes) else None
 
 
-def run_unit(unit: Unit, claim: Claim, attempt: int = 1, **services: Any) -> Receipt:
+def run_unit(
+    unit: Unit, claim: Claim, attempt: int = 1, figures: Mapping[str, Any] | None = None, **services: Any
+) -> Receipt:
     """Do one unit of work and publish it.
 
     Parameters
@@ -121,6 +124,8 @@ def run_unit(unit: Unit, claim: Claim, attempt: int = 1, **services: Any) -> Rec
         The right to publish.
     attempt
         Counted from 1, for the receipt.
+    figures
+        For the receipt, beside what the stage says of its result.
     services
         What a stage in the coordinator's own process may be given besides (``emit``, ``should_stop``, a communicator).
 
@@ -140,10 +145,10 @@ def run_unit(unit: Unit, claim: Claim, attempt: int = 1, **services: Any) -> Rec
     """
     with disk_full_reported(unit.target):
         unit.target.parent.mkdir(parents=True, exist_ok=True)
-        return _run_and_publish(unit, claim, attempt, **services)
+        return _run_and_publish(unit, claim, attempt, figures or {}, **services)
 
 
-def _run_and_publish(unit: Unit, claim: Claim, attempt: int, **services: Any) -> Receipt:
+def _run_and_publish(unit: Unit, claim: Claim, attempt: int, more: Mapping[str, Any], **services: Any) -> Receipt:
     partial = partial_path(unit.target)
     started, cpu_started = time.perf_counter(), time.process_time()
     try:
@@ -153,7 +158,7 @@ def _run_and_publish(unit: Unit, claim: Claim, attempt: int, **services: Any) ->
             key=unit.key,
             stage=unit.stage,
             name=unit.name,
-            figures=figures,
+            figures={**figures, **more},
             files=files,
             bytes=size,
             checksum=checksum(partial) if partial.is_file() else None,
@@ -175,6 +180,24 @@ def _run_and_publish(unit: Unit, claim: Claim, attempt: int, **services: Any) ->
         return receipt
     finally:
         _remove(partial)
+
+
+@contextmanager
+def partials_removed(units: Iterable[Unit]) -> Iterator[None]:
+    """Remove what killed runs left of these units, before and after: beside them may lie what others are writing."""
+    targets = {unit.target for unit in units}
+    try:
+        _remove_partials(targets)
+        yield
+    finally:
+        _remove_partials(targets)
+
+
+def _remove_partials(targets: Set[Path]) -> None:
+    for folder in {target.parent for target in targets}:
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if PARTIAL in path.name and path.with_name(path.name.partition(PARTIAL)[0]) in targets:
+                _remove(path)
 
 
 def run_stage(unit: Unit, output: Path, **services: Any) -> dict[str, Any]:

@@ -187,7 +187,7 @@ def coordinator(monkeypatch, train):
 
 
 def test_train_reports_what_failed_and_what_to_do_next(run, monkeypatch):
-    def train(settings, emit, should_stop):
+    def train(settings, emit, should_stop, backend):
         assert settings.cube_size == 32
         emit(UnitFailed("convert", "bad", "is constant"))
         model = settings.result_dir / "model_iter02.h5"
@@ -202,7 +202,7 @@ def test_train_reports_what_failed_and_what_to_do_next(run, monkeypatch):
 
 
 def test_sigterm_stops_in_good_order(run, monkeypatch):
-    def train(settings, emit, should_stop):
+    def train(settings, emit, should_stop, backend):
         assert not should_stop()
         os.kill(os.getpid(), signal.SIGTERM)
         assert should_stop()

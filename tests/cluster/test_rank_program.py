@@ -13,7 +13,7 @@ from mwr_hpc.errors import StopRequested
 from mwr_hpc.events import ignore, never
 from mwr_hpc.missing_wedge.cube_arrays import CubeReader
 from mwr_hpc.missing_wedge.predict import predict_subtomograms
-from mwr_hpc.pipeline import coordinator
+from mwr_hpc.pipeline import backend, coordinator
 from mwr_hpc.run_directory import RunDirectory
 from mwr_hpc.training.checkpoint import CheckpointFolder
 from rank_runs import simulate_tomograms
@@ -68,7 +68,7 @@ def test_two_hosts_train_together_and_share_the_prediction(two_hosts, tmp_path, 
         input_dir=simulate_tomograms(tmp_path, 3), run_dir=tmp_path / "run", tilt_range=(-50, 60), **TRAINING
     )
     launcher = TwoHosts(two_hosts, tmp_path)
-    monkeypatch.setattr(coordinator, "LocalRanks", lambda *_: launcher)
+    monkeypatch.setattr(backend, "LocalRanks", lambda *_: launcher)
     with pytest.raises(StopRequested, match="enough"):
         coordinator.train(settings, ignore, never)
 

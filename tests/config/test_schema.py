@@ -109,7 +109,7 @@ def test_what_may_change_when_a_run_goes_on():
     may_change = {name for name, field in TrainSettings.model_fields.items() if option_info(field).may_change}
     assert may_change == {
         "iterations", "preprocessing_ncpus", "gpuID", "predict_batch_size", "continue_training", "continue_iter",
-        "run_dir", "result_dir", "ranks",
+        "run_dir", "result_dir", "ranks", "slurm", "in_allocation",
     }  # fmt: skip
 
 

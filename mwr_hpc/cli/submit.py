@@ -1,0 +1,89 @@
+"""`mwr-hpc submit train|predict`: submits a run to SLURM."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+from mwr_hpc.cli.options import HELP_WORDS, reflowed
+from mwr_hpc.cli.running import settings_from
+from mwr_hpc.cli.words import Given, WordReader
+from mwr_hpc.config.schema import PredictSettings, TrainSettings
+from mwr_hpc.errors import ConfigError
+
+HELP = """Submit `mwr-hpc train` or `predict` to SLURM and come back at once.
+
+A small job, the coordinator, runs the command and submits jobs for all work. What jobs ask for stands in the site file
+(--site or MWR_HPC_SITE; see configs/sites/example.yaml). A run that is queued or running is refused.
+
+With --dry-run it prints the command lines and scripts and submits nothing. With --array N a prediction is an array of N
+jobs that share the work, without a coordinator.
+
+\b
+  mwr-hpc submit train --input_dir tomograms --run_dir run1 --site site.yaml
+  mwr-hpc submit predict model_iter30.h5 --tomograms list.star --out corrected --dry-run
+"""
+
+COMMANDS: dict[str, type[TrainSettings] | type[PredictSettings]] = {"train": TrainSettings, "predict": PredictSettings}
+
+
+class SubmitCommand(TyperCommand):
+    """Takes another command's name and options beside its own two."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Leave the words to the callback, except for a call for help."""
+        if HELP_WORDS & set(args) or not args:
+            return super().parse_args(ctx, ["--help"])
+        ctx.obj = list(args)
+        return super().parse_args(ctx, [])
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    text = "train|predict [OPTIONS OF IT] [--dry-run] [--array N]"
+    app.command("submit", cls=SubmitCommand, help=reflowed(HELP), options_metavar=text)(submit)
+
+
+def submit(context: typer.Context) -> None:
+    """Submit, and say how to watch."""
+    command, *words = context.obj
+    if command not in COMMANDS:
+        raise ConfigError(f"submit {command}: only {' and '.join(COMMANDS)} can be submitted")
+    dry_run, array, words = _own_options(words)
+    if array is not None and command != "predict":
+        raise ConfigError("--array: only predictions can be shared by the elements of an array")
+    given = WordReader(COMMANDS[command], words, has_json=False).read()
+    settings = settings_from(COMMANDS[command], Given({**given.values, "slurm": not array}, given.config, given.site))
+    from mwr_hpc.cluster.slurm import Slurm
+    from mwr_hpc.config.site import load_site
+    from mwr_hpc.pipeline.jobs import Submission
+    from mwr_hpc.pipeline.jobs import submit as submit_to_slurm
+
+    submission = Submission(load_site(given.site, os.environ), settings, words, array)
+    if dry_run:
+        typer.echo(submission.described())
+        return
+    job = submit_to_slurm(submission, Slurm())
+    log = submission.log.with_suffix(".*.out") if array else submission.log
+    typer.echo(f"Submitted job {job}\nWatch it:\n  mwr-hpc status {_shown(submission.folder)} --watch\n  tail -F {log}")
+
+
+def _own_options(words: list[str]) -> tuple[bool, int | None, list[str]]:
+    """Whether it is a dry run, the elements of an array, and the words that are left."""
+    left, array = [word for word in words if word not in ("--dry-run", "--dry_run", "--slurm")], None
+    if "--array" in left:
+        position = left.index("--array")
+        count = left[position + 1 : position + 2]
+        if not (count and count[0].isdecimal() and int(count[0]) > 0):
+            raise ConfigError(f"--array {' '.join(count)}: expected the number of elements, for example --array 8")
+        array = int(count[0])
+        del left[position : position + 2]
+    return bool({"--dry-run", "--dry_run"} & set(words)), array, left
+
+
+def _shown(folder: Path) -> Path:
+    """A path as one would type it here."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) and folder != here else folder

@@ -1,0 +1,248 @@
+"""Where the work of a run is done: on this host, in jobs of SLURM, or inside one allocation of SLURM.
+
+The coordinator is the same everywhere; it gets its pools and whoever trains from here.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from mwr_hpc.cluster.allocation import Allocation, allocation_pool, ranks_argv
+from mwr_hpc.cluster.pool import Finished, InlinePool, Pool, available_cores, local_pool
+from mwr_hpc.cluster.slurm import JobName, Slurm, run_tag
+from mwr_hpc.cluster.slurm_pool import slurm_pool
+from mwr_hpc.config.site import SiteProfile, WorkerResources
+from mwr_hpc.errors import ConfigError
+from mwr_hpc.events import Emit, ShouldStop
+from mwr_hpc.pipeline.launch import InProcess, Launcher, LocalRanks
+from mwr_hpc.pipeline.training_job import TrainingJobs
+
+PREPARATION, PREDICTION = "prepare", "predict"
+"""Units in the names of worker jobs."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One call's work as a backend sees it.
+
+    Attributes
+    ----------
+    folder
+        The run directory, or the folder of a sweep's results: names the jobs.
+    state
+        Folder for keys and records, which all nodes see.
+    logs
+        Folder for the output of jobs and ranks.
+    emit, should_stop
+        As everywhere.
+    """
+
+    folder: Path
+    state: Path
+    logs: Path
+    emit: Emit
+    should_stop: ShouldStop
+
+    @property
+    def run(self) -> str:
+        """The run in the names of jobs."""
+        return run_tag(self.folder)
+
+    @property
+    def secrets(self) -> Path:
+        """Folder for keys."""
+        return self.state / ".secrets"
+
+
+class Backend(Protocol):
+    """Where work is done."""
+
+    def ranks(self, asked: int) -> int:
+        """How many ranks train, where `asked` is what the command says.
+
+        Raises
+        ------
+        ConfigError
+            They cannot be that many.
+        """
+        ...
+
+    def take_over(self, place: Place, adopt: bool) -> None:
+        """Deal with what goes on from a coordinator before this one: only for who holds the run.
+
+        A training job is waited for when `adopt` is true, else ended; afterwards nobody writes in the run.
+        """
+        ...
+
+    def preparation(self, place: Place, units: int, processes: int | None) -> AbstractContextManager[Pool]:
+        """A pool for at most `units` units at once that take a core each; `processes` is what the command says."""
+        ...
+
+    def prediction(self, place: Place) -> AbstractContextManager[Pool]:
+        """A pool for units that take all cores or GPUs they see."""
+        ...
+
+    def launcher(self, place: Place, ranks: int) -> Launcher:
+        """Who trains."""
+        ...
+
+
+class OnThisHost:
+    """Everything on this host."""
+
+    def ranks(self, asked: int) -> int:
+        """As many as asked for."""
+        return asked
+
+    def take_over(self, place: Place, adopt: bool) -> None:
+        """Nothing outlives a coordinator on its own host."""
+
+    def preparation(self, place: Place, units: int, processes: int | None) -> AbstractContextManager[Pool]:
+        """Worker processes."""
+        return local_pool(min(processes or available_cores(), units))
+
+    def prediction(self, place: Place) -> AbstractContextManager[Pool]:
+        """This process."""
+        return nullcontext(InlinePool())
+
+    def launcher(self, place: Place, ranks: int) -> Launcher:
+        """This process, or several ranks."""
+        if ranks == 1:
+            return InProcess(place.emit, place.should_stop)
+        return LocalRanks(ranks, place.logs, place.emit, place.should_stop)
+
+
+ON_THIS_HOST = OnThisHost()
+
+
+@dataclass(frozen=True)
+class OnSlurm:
+    """Workers and ranks in jobs of SLURM, which the site profile describes."""
+
+    site: SiteProfile
+    interval: float = 5.0
+
+    def ranks(self, asked: int) -> int:
+        """As many as the site's training job has."""
+        return _ranks_of_site(asked, self.site.training.nodes * self.site.training.ranks)
+
+    def take_over(self, place: Place, adopt: bool) -> None:
+        """End orphaned workers; wait for the training job, or end it too."""
+        slurm = Slurm(should_stop=place.should_stop)
+        jobs = slurm.jobs_of(place.run).items()
+        slurm.end([job.id for name, job in jobs if name.unit in (PREPARATION, PREDICTION)])
+        training = self._training(place)
+        if adopt:
+            training.adopt()
+        else:
+            training.end()
+
+    def preparation(self, place: Place, units: int, processes: int | None) -> AbstractContextManager[Pool]:
+        """Worker jobs with a unit on each core."""
+        resources = self.site.preparation
+        return self._pool(place, resources, PREPARATION, resources.cores)
+
+    def prediction(self, place: Place) -> AbstractContextManager[Pool]:
+        """Worker jobs with one unit at a time."""
+        return PoolOnDemand(lambda: self._pool(place, self.site.prediction, PREDICTION, 1))
+
+    def launcher(self, place: Place, ranks: int) -> Launcher:
+        """A job for each iteration."""
+        return self._training(place)
+
+    def _training(self, place: Place) -> TrainingJobs:
+        slurm = Slurm(should_stop=place.should_stop)
+        records = place.state / "jobs"
+        return TrainingJobs(
+            self.site, slurm, place.run, records, place.logs, place.emit, place.should_stop, self.interval
+        )
+
+    def _pool(
+        self, place: Place, resources: WorkerResources, unit: str, units_at_once: int
+    ) -> AbstractContextManager[Pool]:
+        return slurm_pool(
+            self.site,
+            resources,
+            JobName(place.run, unit),
+            units_at_once=units_at_once,
+            secrets=place.secrets,
+            logs=place.logs,
+            should_stop=place.should_stop,
+            interval=self.interval,
+        )
+
+
+@dataclass(frozen=True)
+class InAllocation:
+    """Workers and ranks on the nodes of the allocation that this process runs in."""
+
+    allocation: Allocation
+    site: SiteProfile
+
+    def ranks(self, asked: int) -> int:
+        """As many on each node as the site's training job has there."""
+        return _ranks_of_site(asked, self.allocation.nodes * self.site.training.ranks)
+
+    def take_over(self, place: Place, adopt: bool) -> None:
+        """Nothing outlives the allocation."""
+
+    def preparation(self, place: Place, units: int, processes: int | None) -> AbstractContextManager[Pool]:
+        """A worker on each core of each node."""
+        return self._pool(place, self.allocation.cores)
+
+    def prediction(self, place: Place) -> AbstractContextManager[Pool]:
+        """One worker on each node."""
+        return PoolOnDemand(lambda: self._pool(place, 1))
+
+    def launcher(self, place: Place, ranks: int) -> Launcher:
+        """Ranks on all nodes."""
+
+        def on_all_nodes(command: Sequence[str]) -> list[str]:
+            return ranks_argv(self.allocation, self.site.training.ranks, command)
+
+        return LocalRanks(1, place.logs, place.emit, place.should_stop, launched_by=on_all_nodes)
+
+    def _pool(self, place: Place, units_at_once: int) -> AbstractContextManager[Pool]:
+        return allocation_pool(
+            self.allocation,
+            units_at_once,
+            interface=self.site.interface,
+            scratch=self.site.scratch,
+            secrets=place.secrets,
+            logs=place.logs,
+        )
+
+
+class PoolOnDemand:
+    """Opens a pool once there is something to do; in a training the ranks have mostly predicted everything already."""
+
+    def __init__(self, open_pool: Callable[[], AbstractContextManager[Pool]]) -> None:
+        self._open_pool = open_pool
+        self._opened = ExitStack()
+        self._pool: Pool | None = None
+
+    def __enter__(self) -> "PoolOnDemand":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._opened.__exit__(*exception)
+
+    def run(self, function: Callable[..., Any], tasks: Iterable[Any], should_stop: ShouldStop) -> Iterator[Finished]:
+        """Yield each task's end as it comes; see `Pool`."""
+        waiting = list(tasks)
+        if not waiting:
+            return
+        if self._pool is None:
+            self._pool = self._opened.enter_context(self._open_pool())
+        yield from self._pool.run(function, waiting, should_stop)
+
+
+def _ranks_of_site(asked: int, there: int) -> int:
+    if asked not in (1, there):
+        raise ConfigError(
+            f"--ranks {asked}: the site file's section slurm.training and the nodes make {there} ranks; leave --ranks "
+            "out, or change the site file"
+        )
+    return there

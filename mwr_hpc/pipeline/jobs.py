@@ -1,0 +1,177 @@
+"""A run as jobs of SLURM, from outside: submit its coordinator, see its jobs, end them all; take tomograms in again."""
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mwr_hpc.cluster.followed_job import submit_attempt
+from mwr_hpc.cluster.slurm import Job, JobName, Slurm, run_tag
+from mwr_hpc.cluster.slurm_pool import Keys, WorkerScript
+from mwr_hpc.cluster.submission import submit_argv, sweep_argv, training_argv
+from mwr_hpc.config.schema import PredictSettings, TrainSettings
+from mwr_hpc.config.site import SiteProfile
+from mwr_hpc.errors import ClusterError, ConfigError
+from mwr_hpc.io.atomic import require_writable
+from mwr_hpc.pipeline.backend import PREDICTION, PREPARATION
+from mwr_hpc.pipeline.launch import JOB_FILE
+from mwr_hpc.pipeline.stages import Quarantine
+from mwr_hpc.pipeline.status import coordinator_of
+from mwr_hpc.pipeline.sweep import STATE_FOLDER
+from mwr_hpc.pipeline.training_job import UNIT
+from mwr_hpc.run_directory import RunDirectory
+
+COORDINATOR, SWEEP = "coordinator", "sweep"
+"""Units in the names of the jobs that `submit` submits."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What `submit` is asked for.
+
+    Attributes
+    ----------
+    site
+        The site profile.
+    settings
+        Of the command.
+    words
+        The words after the command, which the job gives to it again.
+    array
+        Elements of an array that share a sweep; None: a coordinator.
+    """
+
+    site: SiteProfile
+    settings: TrainSettings | PredictSettings
+    words: Sequence[str]
+    array: int | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.settings.run_dir if isinstance(self.settings, TrainSettings) else self.settings.out
+
+    @property
+    def state(self) -> Path:
+        """Folder for keys, records and logs."""
+        return self.folder if isinstance(self.settings, TrainSettings) else self.folder / STATE_FOLDER
+
+    @property
+    def name(self) -> JobName:
+        """The run and unit of the job."""
+        return JobName(run_tag(self.folder), SWEEP if self.array else COORDINATOR)
+
+    @property
+    def log(self) -> Path:
+        """What the job writes; of an array one for each element beside it."""
+        return self.state / "logs" / f"{self.name.unit}.out"
+
+    def argv(self, attempt: JobName) -> list[str]:
+        """Command line of one attempt."""
+        if self.array:
+            return sweep_argv(self.site, self.words, attempt, self.log, self.array)
+        return submit_argv(self.site, self.settings.command, self.words, attempt, self.log)
+
+    def described(self) -> str:
+        """The command lines, and the script of a worker job, as they would be; for ``--dry-run``."""
+        parts = [shlex.join(self.argv(self.name))]
+        if self.array:
+            return parts[0]
+        run, site, logs = self.name.run, self.site, self.state / "logs"
+        pools = {PREDICTION: (site.prediction, 1)}
+        if isinstance(self.settings, TrainSettings):
+            job_file = RunDirectory(self.folder).iteration(1) / JOB_FILE
+            training = training_argv(site, job_file, JobName(run, f"{UNIT}01"), logs / f"{UNIT}01.out")
+            parts.append(f"# For each training it submits:\n{shlex.join(training)}")
+            pools = {PREPARATION: (site.preparation, site.preparation.cores)}
+        for unit, (resources, units_at_once) in pools.items():
+            secrets = self.state / ".secrets" / unit
+            keys = Keys(secrets / "certificate.pem", secrets / "key.pem")
+            script = WorkerScript(site, resources, units_at_once, keys).text("tls://COORDINATOR", JobName(run, unit))
+            parts.append(f"# For each worker it submits:\n{script}")
+        return "\n\n".join(parts)
+
+
+def submit(submission: Submission, slurm: Slurm) -> str:
+    """Submit the job and return its number.
+
+    Raises
+    ------
+    ConfigError
+        The run is queued or running.
+    ClusterError
+        SLURM refuses the job.
+    """
+    folder = submission.folder
+    for job in slurm.all_of(submission.name.run):
+        if any(f".{unit}." in job.name for unit in (COORDINATOR, SWEEP)):
+            raise ConfigError(
+                f"{folder}: this run has a job already, {job.id}, which is {job.state}. Watch it with `mwr-hpc status "
+                f"{folder}`, end it with `mwr-hpc cancel {folder}`, or choose another folder."
+            )
+    _refuse_if_running(folder)
+    require_writable(submission.state)
+    submission.log.parent.mkdir(parents=True, exist_ok=True)
+    return submit_attempt(
+        slurm, submission.name, submission.argv, submission.state / "jobs" / f"{submission.name.unit}.json"
+    )
+
+
+def cancel(folder: Path, slurm: Slurm, tell: Callable[[str], None]) -> None:
+    """End all jobs of a run: first the coordinator, in good order, so that it submits no others meanwhile.
+
+    Raises
+    ------
+    ConfigError
+        The coordinator is no job of the run.
+    """
+    own = run_tag(folder)
+    first = [job for job in slurm.all_of(own) if any(f".{unit}." in job.name for unit in (COORDINATOR, SWEEP))]
+    _end(slurm, first, tell)
+    _refuse_if_running(folder)
+    _end(slurm, slurm.all_of(own), tell)
+
+
+def _end(slurm: Slurm, jobs: Sequence[Job], tell: Callable[[str], None]) -> None:
+    for job in jobs:
+        tell(f"ending job {job.id} ({job.name}), which is {job.state}")
+    slurm.end([job.id for job in jobs], gently=True)
+
+
+def jobs_seen(folder: Path) -> list[Job] | None:
+    """The waiting and running jobs of a run; None where SLURM does not answer."""
+    try:
+        return Slurm(patience=0.0).all_of(run_tag(folder))
+    except ClusterError:
+        return None
+
+
+def retry(folder: Path, identifiers: Sequence[str]) -> list[str]:
+    """Release quarantined tomograms, so that the next start tries them again; return their ids.
+
+    Raises
+    ------
+    ConfigError
+        One of `identifiers` is not left out.
+    """
+    folders = [RunDirectory(folder).quarantine, *sorted((folder / STATE_FOLDER / "quarantine").glob("*"))]
+    quarantines = [Quarantine(path) for path in folders]
+    left_out = {record.identifier for quarantine in quarantines for record in quarantine}
+    if unknown := set(identifiers) - left_out:
+        listed = ", ".join(sorted(left_out)) or "none"
+        raise ConfigError(f"{folder}: {', '.join(sorted(unknown))} not left out by this run; left out are: {listed}")
+    released = sorted(set(identifiers) or left_out)
+    for quarantine in quarantines:
+        for identifier in released:
+            quarantine.release(identifier)
+    return released
+
+
+def _refuse_if_running(folder: Path) -> None:
+    holder, state = coordinator_of(folder)
+    if holder is not None and state == "running":
+        job = f", SLURM job {holder['job']}" if holder["job"] else ""
+        raise ConfigError(
+            f"{folder}: this run is at work in process {holder['pid']} on {holder['host']}{job}. Wait for it, or stop "
+            "it there with Ctrl-C."
+        )
