@@ -10,8 +10,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from mwr_hpc.errors import InputError
-from mwr_hpc.io.atomic import disk_full_reported
+from mwr_hpc.io.atomic import disk_full_reported, target_of
+from mwr_hpc.io.finite import require_finite
 from mwr_hpc.io.mrc_header import MODES, MrcHeader, Shape, Triple, as_triple, new_header, read_header
 
 Array = NDArray[Any]
@@ -148,16 +148,10 @@ class MrcWriter:
             raise ValueError(f"a slab of {slab.shape} voxels at section {first} is not part of {self._shape}")
         offset = len(self._header.to_bytes())
         for z, section in enumerate(slab, first):
-            with np.errstate(over="ignore"):
-                voxels = np.ascontiguousarray(section.astype(self._header.dtype, casting="same_kind", copy=False))
+            require_finite(self._path, z, section, self._header.dtype)
+            voxels = np.ascontiguousarray(section.astype(self._header.dtype, casting="same_kind", copy=False))
             values = voxels.astype(np.float64)
-            low, high = float(values.min()), float(values.max())
-            if not np.isfinite([low, high]).all():
-                raise InputError(
-                    f"{self._path}: grey values from {section.min():g} to {section.max():g} in section {z} are not "
-                    f"finite in {voxels.dtype.name}; choose float32 for the result, unless the input is damaged"
-                )
-            self._sections[z] = low, high, values.mean(), values.var()
+            self._sections[z] = values.min(), values.max(), values.mean(), values.var()
             with disk_full_reported(self._path):
                 self._stream.seek(offset + z * voxels.nbytes)
                 self._stream.write(voxels.view(np.uint8).data)
@@ -175,7 +169,8 @@ class MrcWriter:
     def _finish(self) -> None:
         low, high, mean, variance = self._sections.T
         if np.isnan(low).any():
-            raise RuntimeError(f"{self._path}: {int(np.isnan(low).sum())} of {len(low)} sections were not written")
+            missing = int(np.isnan(low).sum())
+            raise RuntimeError(f"{target_of(self._path)}: {missing} of {len(low)} sections were not written")
         whole = float(mean.mean())
         rms = float(np.sqrt(np.mean(variance + (mean - whole) ** 2)))
         header = self._header.with_statistics(float(low.min()), float(high.max()), whole, rms)

@@ -19,7 +19,8 @@ from numpy.typing import DTypeLike, NDArray
 from zarr.codecs import BloscCodec
 
 from mwr_hpc.errors import InputError
-from mwr_hpc.io.atomic import disk_full_reported
+from mwr_hpc.io.atomic import disk_full_reported, target_of
+from mwr_hpc.io.finite import require_finite
 from mwr_hpc.io.mrc_header import MrcHeader, Shape, Triple, as_triple
 
 Array = NDArray[Any]
@@ -130,6 +131,8 @@ class OmeZarrWriter:
 
     Raises
     ------
+    InputError
+        A value is not finite in `dtype`.
     DiskFullError
         No space is left.
     """
@@ -169,6 +172,8 @@ class OmeZarrWriter:
         finest = self._levels[0]
         if first != finest.received or slab.shape[1:] != finest.shape[1:] or first + len(slab) > finest.shape[0]:
             raise ValueError(f"a slab of {slab.shape} at section {first} does not follow {finest.received} sections")
+        for z, section in enumerate(slab, first):
+            require_finite(self._path, z, section, finest.dtype)
         with disk_full_reported(self._path):
             finest.append(slab)
 
@@ -182,7 +187,7 @@ class OmeZarrWriter:
             return
         finest = self._levels[0]
         if finest.received != finest.shape[0]:
-            raise RuntimeError(f"{self._path}: {finest.received} of {finest.shape[0]} sections were written")
+            raise RuntimeError(f"{target_of(self._path)}: {finest.received} of {finest.shape[0]} sections were written")
         with disk_full_reported(self._path):
             zarr.create_group(
                 self._path, attributes={"ome": self._metadata(), OWN_ATTRIBUTES: self.attributes}, zarr_format=3
@@ -224,13 +229,13 @@ class _Level:
         self.shape = shape
         chunk, self.shard = _grid(shape)
         self.received = 0
-        self._dtype = dtype.newbyteorder("=")
+        self.dtype = dtype.newbyteorder("=")
         self._coarser = coarser
         self._waiting: list[Array] = []
         self._array = zarr.create_array(
             path,
             shape=shape,
-            dtype=self._dtype,
+            dtype=self.dtype,
             chunks=chunk,
             shards=self.shard,
             compressors=BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"),
@@ -249,7 +254,7 @@ class _Level:
             self.received += len(part)
             complete = self.received == layer_stop
             # What has to wait is copied: the caller may use its buffer again.
-            self._waiting.append(part if complete else part.astype(self._dtype))
+            self._waiting.append(part if complete else part.astype(self.dtype))
             if complete:
                 layer = part if len(self._waiting) == 1 else np.concatenate(self._waiting)
                 self._waiting.clear()
@@ -260,10 +265,10 @@ class _Level:
         _, height, width = self.shard
         for y in range(0, self.shape[1], height):
             for x in range(0, self.shape[2], width):
-                block = layer[:, y : y + height, x : x + width].astype(self._dtype, copy=False)
+                block = layer[:, y : y + height, x : x + width].astype(self.dtype, copy=False)
                 self._array[start:stop, y : y + height, x : x + width] = block
         if self._coarser is not None:
-            self._coarser.append(_halved(layer, self._dtype))
+            self._coarser.append(_halved(layer, self.dtype))
 
 
 def _grid(shape: Shape) -> tuple[Shape, Shape]:

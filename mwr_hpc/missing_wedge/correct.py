@@ -38,6 +38,9 @@ ACTIVATION_BYTES = 2**31
 """What a network may use for the tiles that it predicts at once; a fixed number, so that results do not depend on the
 machine's memory."""
 
+FLOAT16_STEPS = 10
+"""Steps of float16 that a standard deviation must have: their rounding then adds noise of 3 % of it at most."""
+
 LABEL = "mwr_hpc: missing wedge corrected"
 
 
@@ -82,6 +85,8 @@ def correct_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
     predictor = Predictor(inputs["model"], parameters["batch_size"], devices=parameters.get("gpuID"))
     training_set = predictor.description["training_set"]
     statistics = _statistics(volume)
+    if parameters["dtype"] == "float16":
+        _require_float16(volume.path, statistics)
     normalization = Normalization.from_statistics(
         statistics,
         training_set["normalization"] == "percentile",
@@ -174,6 +179,31 @@ def _statistics(volume: Volume) -> VolumeStatistics:
                 "numbers: reconstruct or export the tomogram again"
             )
     return accumulator.result()
+
+
+def _require_float16(path: Path, statistics: VolumeStatistics) -> None:
+    """See that float16 holds the grey values, which the result shares, and resolves them.
+
+    Raises
+    ------
+    InputError
+        Some are beyond its largest number, or its steps around them are coarse beside their standard deviation.
+    """
+    largest = float(np.finfo(np.float16).max)
+    typical = abs(statistics.mean) + 3 * statistics.std
+    fits = max(abs(statistics.minimum), abs(statistics.maximum), typical) <= largest
+    step = float(np.spacing(np.float16(typical))) if fits else math.inf
+    if FLOAT16_STEPS * step <= statistics.std:
+        return
+    why = (
+        f"float16 holds none beyond {largest:g}"
+        if not fits
+        else f"the steps of float16 there, {step:.2g}, are too coarse for their standard deviation {statistics.std:.2g}"
+    )
+    raise InputError(
+        f"{path}: grey values from {statistics.minimum:g} to {statistics.maximum:g} do not suit --dtype float16: "
+        f"{why}; use --dtype float32"
+    )
 
 
 def _writer(volume: Volume, output: Path, parameters: Mapping[str, Any]) -> MrcWriter | OmeZarrWriter:

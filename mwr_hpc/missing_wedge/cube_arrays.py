@@ -18,6 +18,9 @@ from mwr_hpc.errors import InputError
 SHARD_BYTES = 2**26
 """Most that a shard may hold: the writer keeps one shard per array in memory."""
 
+FLOAT16_SAFE = 30_000.0
+"""Half of what float16 holds: higher defects (in standard deviations) are cut off, so that filtering stays finite."""
+
 _LAYOUT = {
     "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}],
     "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],

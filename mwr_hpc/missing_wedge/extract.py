@@ -10,14 +10,11 @@ from numpy.typing import NDArray
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.atomic import disk_full_reported
 from mwr_hpc.io.ome_zarr import open_ome_zarr
-from mwr_hpc.missing_wedge.cube_arrays import CubeWriter
+from mwr_hpc.missing_wedge.cube_arrays import FLOAT16_SAFE, CubeWriter
 from mwr_hpc.missing_wedge.mask import load_mask
 from mwr_hpc.numerics.keyed_random import keyed_generator
 from mwr_hpc.numerics.normalization import Normalization
 from mwr_hpc.numerics.sampling import NoPlaceError, Shape, check_sizes, cut_crop, held_out_block, sample_centres
-
-FLOAT16_SAFE = 30_000.0
-"""Half of what float16 holds: higher defects (in standard deviations) are cut off, so that filtering stays finite."""
 
 
 class _Interior:

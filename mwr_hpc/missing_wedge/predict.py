@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mwr_hpc.errors import StageError
 from mwr_hpc.io.atomic import disk_full_reported
-from mwr_hpc.missing_wedge.cube_arrays import CubeReader, CubeWriter, as_float32
+from mwr_hpc.missing_wedge.cube_arrays import FLOAT16_SAFE, CubeReader, CubeWriter, as_float32
 from mwr_hpc.missing_wedge.network import load_network
 from mwr_hpc.training.framework import configure, tf
 from mwr_hpc.training.hardware import resolve_precision
@@ -133,7 +133,7 @@ def predict_subtomograms(inputs: Mapping[str, Path], parameters: Mapping[str, An
     with disk_full_reported(output):
         writer = CubeWriter(output, crops.shape)
         for _, prediction in predictor.predicted(in_background(volumes, ahead=2 * parameters["batch_size"])):
-            writer.append(prediction)
+            writer.append(np.clip(prediction, -FLOAT16_SAFE, FLOAT16_SAFE))
         writer.close()
     return {"crops": len(crops)}
 

@@ -7,7 +7,15 @@ import pytest
 
 from mwr_hpc.errors import DiskFullError
 from mwr_hpc.io import atomic
-from mwr_hpc.io.atomic import atomic_file, disk_full_reported, partial_path, publish, remove_partials, sync_tree
+from mwr_hpc.io.atomic import (
+    atomic_file,
+    disk_full_reported,
+    partial_path,
+    publish,
+    remove_partials,
+    sync_tree,
+    target_of,
+)
 
 
 def test_readers_see_the_old_file_until_the_new_one_is_complete(tmp_path: Path) -> None:
@@ -34,6 +42,12 @@ def test_partial_paths_are_beside_their_target_and_never_the_same(tmp_path: Path
     target = tmp_path / "a.zarr"
     assert partial_path(target).parent == tmp_path
     assert partial_path(target) != partial_path(target)
+
+
+def test_the_target_of_a_partial_path_and_of_a_file_in_a_partial_directory(tmp_path: Path) -> None:
+    target = tmp_path / "a.zarr"
+    assert target_of(partial_path(target)) == target_of(target) == target
+    assert target_of(partial_path(target) / "c" / "0") == target / "c" / "0"
 
 
 def test_a_directory_is_published_by_one_rename(tmp_path: Path) -> None:

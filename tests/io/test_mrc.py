@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mwr_hpc.errors import DiskFullError, InputError
+from mwr_hpc.io.atomic import partial_path
 from mwr_hpc.io.mrc import MrcWriter, open_mrc
 from mwr_hpc.io.mrc_header import DTYPES, HEADER_SIZE, IMOD_STAMP, MrcHeader, read_header, require_volume
 
@@ -147,6 +148,14 @@ def test_values_too_large_for_float16_are_refused(tmp_path: Path) -> None:
         MrcWriter(tmp_path / "a.mrc", SHAPE, np.float16) as writer,
     ):
         writer.write(0, np.full(SHAPE, 7e4, np.float32))
+
+
+def test_messages_name_the_target_and_not_the_partial_file(tmp_path: Path) -> None:
+    partial = partial_path(tmp_path / "a.mrc")
+    with pytest.raises(InputError, match=r"a\.mrc: grey"), MrcWriter(partial, SHAPE, np.float16) as writer:
+        writer.write(0, np.full(SHAPE, 7e4, np.float32))
+    with pytest.raises(RuntimeError, match=r"a\.mrc: 3 of 3"), MrcWriter(partial, SHAPE, np.float32):
+        pass
 
 
 def test_sections_that_were_not_written_are_noticed(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from zarr.storage import LocalStore
 
 from mwr_hpc.errors import DiskFullError, InputError
 from mwr_hpc.io import ome_zarr
+from mwr_hpc.io.atomic import partial_path
 from mwr_hpc.io.ome_zarr import OmeZarrWriter, open_ome_zarr
 from mwr_hpc.io.volume import open_volume
 
@@ -52,6 +53,18 @@ def test_the_dtype_is_kept_in_native_byte_order(tmp_path: Path, dtype: str) -> N
     data = open_ome_zarr(tmp_path / "a.ome.zarr").data
     assert data.dtype == np.dtype(dtype).newbyteorder("=")
     np.testing.assert_array_equal(data[:], volume)
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(7e4, "f2"), (-7e4, "f2"), (np.nan, "f4"), (np.inf, "f4")])
+def test_what_is_not_finite_in_the_dtype_is_refused(tmp_path: Path, value: float, dtype: str) -> None:
+    volume = np.zeros((4, 5, 6), np.float32)
+    volume[2, 1, 1] = value
+    partial = partial_path(tmp_path / "a.ome.zarr")
+    with (
+        pytest.raises(InputError, match=r"a\.ome\.zarr: grey values .* in section 2 are not finite .*float32"),
+        OmeZarrWriter(partial, volume.shape, dtype, (1.0, 1.0, 1.0)) as writer,
+    ):
+        writer.write(0, volume)
 
 
 @pytest.mark.usefixtures("small_shards")
