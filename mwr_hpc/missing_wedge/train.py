@@ -21,7 +21,7 @@ from mwr_hpc.missing_wedge.network import (
 from mwr_hpc.missing_wedge.pair_reader import PairDataset
 from mwr_hpc.numerics.keyed_random import keyed_generator
 from mwr_hpc.numerics.noise import noise_level_at
-from mwr_hpc.training.checkpoint import CheckpointFolder, config_hash
+from mwr_hpc.training.checkpoint import Checkpoint, CheckpointFolder, config_hash
 from mwr_hpc.training.communicator import Communicator
 from mwr_hpc.training.engine import Engine
 from mwr_hpc.training.framework import configure
@@ -38,6 +38,9 @@ DESCRIBED = (
     *("epochs", "batch_size", "learning_rate", "loss", "seed"),
 )
 """Parameters that the model file tells."""
+
+TRAINING = "training"
+"""Where the model file tells which training it is of, as its checkpoints do."""
 
 
 def train_iteration(
@@ -93,12 +96,13 @@ def train_iteration(
     engine = Engine(network, parameters["loss"], parameters["learning_rate"], communicator)
     _start_from(engine, architecture, inputs, parameters, emit)
     schedule = _schedule(pairs, parameters)
+    identity = _identity(engine, pairs, parameters, precision)
     curves = run_training(
         engine,
         schedule,
         _source(pairs, inputs, parameters),
         CheckpointFolder(checkpoint_folder),
-        _identity(engine, pairs, parameters, precision),
+        identity,
         curves_path=curves_path,
         emit=emit,
         should_stop=should_stop,
@@ -110,6 +114,7 @@ def train_iteration(
             "architecture": architecture.to_record(),
             "precision": precision,
             "program": f"mwr_hpc {__version__}",
+            TRAINING: identity,
             **{name: parameters[name] for name in DESCRIBED},
         }
         write_model(output, description, named_weights(network))
@@ -140,17 +145,24 @@ def _start_from(
     start = inputs.get("previous_model") or inputs.get("pretrained")
     if start is None:
         return
-    _, weights = read_model(start, METHOD, architecture.to_record())
+    description, weights = read_model(start, METHOD, architecture.to_record())
     set_weights(engine.model, weights, start)
     folder = inputs.get("previous_checkpoint")
     if folder is None:
         return
     # As in `run_training`, rank 0 reads and decides: a file that one rank sees late must not part the ranks.
-    last = CheckpointFolder(folder).newest(None, emit) if engine.communicator.rank == 0 else None
+    last = _end_of(description, CheckpointFolder(folder), emit) if engine.communicator.rank == 0 else None
     if engine.communicator.broadcast(np.array([last is not None], np.uint8))[0]:
         engine.restore(*((last.weights, last.optimiser) if last else engine.state()))
     else:
         emit(Notice(f"{folder}: no state of the optimiser for {start}; it starts afresh, as in a first iteration"))
+
+
+def _end_of(description: Mapping[str, Any], folder: CheckpointFolder, emit: Emit) -> Checkpoint | None:
+    """The last state of the training that a model came from, None when it is not there."""
+    training = description.get(TRAINING)
+    last = folder.newest(training, emit) if training is not None else None
+    return last if last is not None and last.step == last.steps else None
 
 
 def _schedule(pairs: PairDataset, parameters: Mapping[str, Any]) -> Schedule:

@@ -81,9 +81,26 @@ class CheckpointFolder:
             file.attrs["checksum"] = checksum(file.attrs["state"], checkpoint.weights, checkpoint.optimiser)
             for group in ("weights", "optimiser"):
                 write_arrays(file, group, [("", values) for values in getattr(checkpoint, group)])
+        for other in self._files():
+            # One of a later step is damaged or of another training: this one has not been there yet.
+            if other.name > target.name:
+                other.unlink()
         for old in self._files()[:-KEPT]:
             old.unlink()
         return target
+
+    def clear(self, emit: Emit) -> None:
+        """Remove all checkpoints, because a training begins that can use none of them; a notice says so."""
+        if files := self._files():
+            emit(
+                Notice(
+                    f"{self.path}: checkpoints that are damaged or of another training (its data or "
+                    "settings differ) are removed; this one begins at its first step",
+                    warning=True,
+                )
+            )
+        for path in files:
+            path.unlink()
 
     def newest(self, config_hash: str | None, emit: Emit) -> Checkpoint | None:
         """Read the newest checkpoint that is whole; a damaged one is passed over with a notice.
@@ -91,7 +108,7 @@ class CheckpointFolder:
         Parameters
         ----------
         config_hash
-            What the checkpoint must have been made with; one of another training counts as none. None: anything.
+            What the checkpoint must have been made with; others count as none. None: anything.
         emit
             Told of damaged checkpoints.
 
@@ -108,9 +125,6 @@ class CheckpointFolder:
                 continue
             if config_hash in (None, checkpoint.config_hash):
                 return checkpoint
-            emit(
-                Notice(f"{path}: checkpoint of another training (its data or settings differ), not used", warning=True)
-            )
         return None
 
     def _files(self) -> list[Path]:

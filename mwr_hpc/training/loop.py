@@ -89,7 +89,7 @@ def run_training(
     checkpoints
         Where to go on from, and where rank 0 writes: after every epoch, every five minutes and when stopped.
     config_hash
-        Identifies the training; checkpoints of another are not used.
+        Identifies the training; checkpoints of another are not used, and removed where it begins anew.
     curves_path
         ``curves.jsonl``, written by rank 0 after every epoch.
     emit, should_stop
@@ -153,7 +153,11 @@ class _Run:
 
     def _resume(self) -> None:
         """Rank 0 reads, all get the same: a file that one rank sees late must not part the ranks."""
-        found = self.checkpoints.newest(self.config_hash, self.emit) if self.communicator.rank == 0 else None
+        found = None
+        if self.communicator.rank == 0:
+            found = self.checkpoints.newest(self.config_hash, self.emit)
+            if found is None:
+                self.checkpoints.clear(self.emit)
         position = np.array([found.step, found.loss_sum, found.weight_sum] if found else [-1.0, 0.0, 0.0])
         step, self.loss_sum, self.weight_sum = self.communicator.broadcast(position).tolist()
         weights, optimiser = (found.weights, found.optimiser) if found else self.engine.state()

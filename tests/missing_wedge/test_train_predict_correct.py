@@ -8,11 +8,12 @@ import pytest
 
 from mwr_hpc.errors import ConfigError, InputError, StopRequested
 from mwr_hpc.events import Notice, ignore, never
+from mwr_hpc.io.atomic import partial_path
 from mwr_hpc.io.mrc import MrcWriter, open_mrc
 from mwr_hpc.io.ome_zarr import open_ome_zarr
 from mwr_hpc.missing_wedge.convert import convert_tomogram
 from mwr_hpc.missing_wedge.correct import ACTIVATION_BYTES, activation_bytes, choose_sizes, correct_tomogram
-from mwr_hpc.missing_wedge.cube_arrays import CubeReader
+from mwr_hpc.missing_wedge.cube_arrays import FLOAT16_SAFE, CubeReader
 from mwr_hpc.missing_wedge.extract import extract_subtomograms
 from mwr_hpc.missing_wedge.network import METHOD, Architecture, build_network, initialise, load_network, named_weights
 from mwr_hpc.missing_wedge.pairs import make_pairs
@@ -99,16 +100,21 @@ def train(data, out, emit=ignore, should_stop=never, inputs=(), **changes):
     )
 
 
-@pytest.fixture(scope="module")
-def identity(tmp_path_factory):
-    """A model that returns its input: nothing was trained."""
-    path = tmp_path_factory.mktemp("model") / "model.h5"
+def biased_model(path, bias):
+    """A model that returns its input and a constant: nothing was trained."""
     architecture = Architecture(2, 1, 1, 3)
     network = build_network(architecture, "float32")
     initialise(network, 0)
+    network.get_layer("last").bias.assign([bias])
     description = {"method": METHOD, "architecture": architecture.to_record(), "precision": "float32"}
     write_model(path, description | {"training_set": TRAINING_SET}, named_weights(network))
     return path
+
+
+@pytest.fixture(scope="module")
+def identity(tmp_path_factory):
+    """A model that returns its input."""
+    return biased_model(tmp_path_factory.mktemp("model") / "model.h5", 0.0)
 
 
 def test_a_stopped_training_ends_in_the_same_model_file(data, tmp_path):
@@ -133,6 +139,23 @@ def test_the_next_iteration_goes_on_from_weights_and_optimiser(data, tmp_path):
     assert "starts afresh" in notices[0].text
     models = [(tmp_path / name / "model.h5").read_bytes() for name in "23"]
     assert models[0] != models[1]
+
+
+def test_the_next_iteration_takes_the_state_of_the_training_that_its_model_is_of(data, tmp_path):
+    """And of no other, even if that went further, nor one from before its end."""
+    train(data, tmp_path / "1")
+    train(data, tmp_path / "other", epochs=3)
+    first = {"previous_model": tmp_path / "1" / "model.h5", "previous_checkpoint": tmp_path / "1" / "checkpoint"}
+    train(data, tmp_path / "2", inputs=first, iteration=2)
+    train(data, tmp_path / "afresh", inputs=first | {"previous_checkpoint": tmp_path / "absent"}, iteration=2)
+    model = (tmp_path / "afresh" / "model.h5").read_bytes()
+    assert (tmp_path / "2" / "model.h5").read_bytes() != model
+    foreign = first | {"previous_checkpoint": tmp_path / "other" / "checkpoint"}
+    train(data, tmp_path / "3", inputs=foreign, iteration=2)
+    assert (tmp_path / "3" / "model.h5").read_bytes() == model
+    max((tmp_path / "1" / "checkpoint").iterdir()).unlink()
+    train(data, tmp_path / "4", inputs=first, iteration=2)
+    assert (tmp_path / "4" / "model.h5").read_bytes() == model
 
 
 def test_a_pretrained_model_of_another_architecture_is_refused(data, tmp_path):
@@ -167,6 +190,14 @@ def test_sub_tomograms_are_predicted_in_their_order(data, identity, tmp_path):
         np.testing.assert_array_equal(predicted.read(index), given.read(index))
 
 
+def test_predictions_stay_finite_in_float16(data, tmp_path):
+    model = biased_model(tmp_path / "model.h5", 1e5)
+    parameters = {"tilt_range": TILT, "batch_size": 4, "precision": "float32", "deterministic": True}
+    inputs = {"subtomograms": data.folder / "crops.zarr", "model": model}
+    predict_subtomograms(inputs, parameters, tmp_path / "predicted.zarr")
+    assert (CubeReader(tmp_path / "predicted.zarr").read(0) == np.float16(FLOAT16_SAFE)).all()
+
+
 @pytest.mark.parametrize("keep_measured", [False, True])
 @pytest.mark.parametrize(("cube_size", "crop_size"), [(None, None), (8, 12), (20, 28)])
 def test_the_identity_network_gives_back_the_tomogram(data, identity, tmp_path, keep_measured, cube_size, crop_size):
@@ -191,13 +222,38 @@ def test_a_converted_tomogram_gives_the_same_and_goes_to_ome_zarr_or_float16(dat
     np.testing.assert_allclose(half.data, data.values, atol=0.5)
 
 
+@pytest.mark.parametrize(
+    ("offset", "scale", "suits"),
+    [(500.0, 20.0, True), (0.0, 1e-3, True), (0.0, 2e4, False), (0.0, 1e-7, False), (3e4, 20.0, False)],
+)
+def test_float16_is_refused_where_it_cannot_hold_or_resolve_the_grey_values(
+    data, identity, tmp_path, offset, scale, suits
+):
+    values = ((data.values - 500) / 20 * scale + offset).astype(np.float32)
+    with MrcWriter(tmp_path / "t.mrc", SHAPE, np.float32) as writer:
+        writer.write(0, values)
+    inputs = {"tomogram": tmp_path / "t.mrc", "model": identity}
+    half = CORRECTION | {"dtype": "float16"}
+    if suits:
+        correct_tomogram(inputs, half, tmp_path / "out.mrc")
+        assert np.std(open_mrc(tmp_path / "out.mrc").data - values) < 0.03 * scale
+        return
+    with pytest.raises(InputError, match=r"t\.mrc: grey values from .* to .* do not suit .*use --dtype float32"):
+        correct_tomogram(inputs, half, tmp_path / "out.mrc")
+    assert not (tmp_path / "out.mrc").exists()
+
+
+@pytest.mark.parametrize("kind", ["mrc", "ome-zarr"])
+def test_a_result_that_float16_cannot_hold_is_refused_and_not_written_as_infinity(data, tmp_path, kind):
+    model = biased_model(tmp_path / "model.h5", 1e4)
+    inputs = {"tomogram": data.folder / "t.mrc", "model": model}
+    output = partial_path(tmp_path / "out")
+    with pytest.raises(InputError, match=r"out: grey values from .* are not finite in float16; choose float32"):
+        correct_tomogram(inputs, CORRECTION | {"dtype": "float16", "format": kind}, output)
+
+
 def test_correction_puts_measured_values_back_into_a_network_that_destroys_them(data, tmp_path):
-    architecture = Architecture(2, 1, 1, 3)
-    network = build_network(architecture, "float32")
-    initialise(network, 0)
-    network.get_layer("last").bias.assign([100.0])
-    description = {"method": METHOD, "architecture": architecture.to_record(), "precision": "float32"}
-    write_model(tmp_path / "m.h5", description | {"training_set": TRAINING_SET}, named_weights(network))
+    biased_model(tmp_path / "m.h5", 100.0)
     inputs = {"tomogram": data.folder / "t.mrc", "model": tmp_path / "m.h5"}
     correct_tomogram(inputs, CORRECTION, tmp_path / "free.mrc")
     correct_tomogram(inputs, CORRECTION | {"keep_measured": True}, tmp_path / "kept.mrc")
