@@ -27,7 +27,7 @@ lint: environment
 	"$(BIN)/ruff" check --quiet .
 	"$(BIN)/mypy" --no-error-summary
 	"$(BIN)/lint-imports" --no-logo
-	@if command -v shellcheck >/dev/null; then set -x; shellcheck .ci/run tools/*.sh; fi
+	@if command -v shellcheck >/dev/null; then set -x; shellcheck .ci/run tools/*.sh jobs/*.sbatch; fi
 
 # Without root or a compiler the tests that need them skip and say so, unless MWR_HPC_REQUIRE names their feature.
 test: environment
