@@ -43,6 +43,20 @@ def is_ome_zarr(path: Path) -> bool:
     return path.name.endswith(OME_ZARR_SUFFIX)
 
 
+def mrc_files(folder: Path) -> list[Path]:
+    """The MRC files of a folder by name: not those of its subfolders, and no hidden ones."""
+    return [path for path in _visible(folder) if path.suffix.lower() in MRC_SUFFIXES and not path.is_dir()]
+
+
+def volume_files(folder: Path) -> list[Path]:
+    """The MRC files and OME-Zarr directories of a folder by name: no hidden ones, none of its subfolders."""
+    return sorted([*mrc_files(folder), *(path for path in _visible(folder) if is_ome_zarr(path))])
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
 def is_volume_name(name: str) -> bool:
     """Whether a text is the name of a file that can be opened as a volume."""
     return name.lower().endswith((*MRC_SUFFIXES, OME_ZARR_SUFFIX))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mwr_hpc.errors import InputError
-from mwr_hpc.io.volume import MRC_SUFFIXES, Volume, open_volume
+from mwr_hpc.io.volume import MRC_SUFFIXES, Volume, mrc_files, open_volume
 from mwr_hpc.missing_wedge.cube_arrays import CubeReader, as_float32
 from mwr_hpc.missing_wedge.pair_reader import PairDataset, Sample
 from mwr_hpc.numerics.keyed_random import keyed_generator
@@ -40,15 +40,38 @@ class NoiseVolumes:
         if self._generated is not None:
             self._require_size(folder, self._generated.shape[1:])
             return
-        paths = sorted(path for path in folder.iterdir() if path.suffix in MRC_SUFFIXES)
+        paths = mrc_files(folder)
         if not paths:
             raise InputError(
-                f"{folder}: no noise volumes (.mrc, .rec, .map) in it; name a folder that has some, make some with "
-                "`mwr-hpc generate-noise`, or leave --noise_dir out"
+                f"{folder}: no noise volumes ({', '.join(MRC_SUFFIXES)}) in it; name a folder that has some, make some "
+                "with `mwr-hpc generate-noise`, or leave --noise_dir out"
             )
         self._volumes: list[Volume] = [open_volume(path) for path in paths]
         for volume in self._volumes:
             self._require_size(volume.path, volume.shape)
+
+    def check(self) -> None:
+        """Read all MRC volumes, once before a run, to see that noise can be made of them.
+
+        Raises
+        ------
+        InputError
+            One holds values that are not finite, or is constant.
+        """
+        for volume in () if self._generated is not None else self._volumes:
+            low, high = np.inf, -np.inf
+            for section in volume.data:
+                smallest, largest = float(section.min()), float(section.max())
+                if not np.isfinite([smallest, largest]).all():
+                    raise InputError(
+                        f"{volume.path}: a noise volume with values that are not finite; remove it, or make it again"
+                    )
+                low, high = min(low, smallest), max(high, largest)
+            if low == high:
+                raise InputError(
+                    f"{volume.path}: a noise volume that is {low:g} everywhere, which cannot be scaled to a level; "
+                    "remove it"
+                )
 
     def _require_size(self, path: Path, shape: tuple[int, ...]) -> None:
         if min(shape) < self._size:
@@ -104,4 +127,5 @@ class PairSource:
         """Read the pairs of these samples as they are."""
         cubes = zip(*(self.pairs.read(Sample(*sample)) for sample in samples), strict=True)
         x, y, weight = (np.stack(column)[..., None] for column in cubes)
-        return Batch(x, y, weight, np.zeros((len(samples), 2), np.int32))
+        regions = np.stack([self.pairs.region(Sample(*sample)) for sample in samples])
+        return Batch(x, y, weight, np.zeros((len(samples), 2), np.int32), regions)

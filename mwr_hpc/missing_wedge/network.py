@@ -159,17 +159,20 @@ def build_network(architecture: Architecture, precision: Literal["float32", "bfl
 
 
 def initialise(network: keras.Model, seed: int) -> None:
-    """Set kernels as Glorot and Bengio (2010) do, uniformly; the last layer stays zero, as do biases.
+    """Set kernels as Glorot and Bengio (2010) do, uniformly; the last layer is zero, as are biases.
 
     The numbers are NumPy's and keyed, so they are the same with every version of TensorFlow.
     """
     for index, variable in enumerate(network.trainable_variables):
         if variable.name != "kernel" or variable.path.startswith("last/"):
+            variable.assign(np.full(variable.shape, float(variable.name == "gamma"), np.float32))
             continue
         shape = tuple(variable.shape)
         limit = np.sqrt(6 / (np.prod(shape[:-2]) * (shape[-2] + shape[-1])))
         generator = keyed_generator(seed, "weights", index=index)
         variable.assign(generator.uniform(-limit, limit, shape).astype(np.float32))
+    for variable in network.non_trainable_variables:
+        variable.assign(np.full(variable.shape, float(variable.name == "moving_variance"), np.float32))
 
 
 def named_weights(network: keras.Model) -> list[tuple[str, NDArray[np.float32]]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mwr_hpc.missing_wedge.cube_arrays import CubeReader, as_float32
-from mwr_hpc.numerics.rotation import WEDGE_ROTATIONS, turn, turn_box
+from mwr_hpc.numerics.rotation import WEDGE_ROTATIONS, target_regions, turn, turn_box
 
 Cube = NDArray[np.float32]
 
@@ -34,6 +35,7 @@ class _Pairs:
     rotations: NDArray[np.uint8]
     valid: NDArray[np.int16]
     held_out: NDArray[np.bool_]
+    tilt_range: tuple[float, float]
 
 
 class PairDataset:
@@ -80,13 +82,26 @@ class PairDataset:
         weight[z0:z1, y0:y1, x0:x1] = 1
         return x, y, weight
 
+    def region(self, sample: Sample) -> NDArray[np.bool_]:
+        """Say which Fourier coefficients of a pair's target were measured, (C, C, C // 2 + 1)."""
+        pairs = self._tomograms[sample.tomogram]
+        regions = _target_regions(pairs.cubes.shape[-1], pairs.tilt_range)
+        return np.asarray(regions[pairs.rotations[sample.crop, sample.slot]])
+
+
+@lru_cache(maxsize=64)
+def _target_regions(size: int, tilt_range: tuple[float, float]) -> NDArray[np.bool_]:
+    return target_regions(size, tilt_range)
+
 
 def _open(path: Path) -> _Pairs:
     cubes = CubeReader(path)
+    low, high = cubes.table("tilt_range", np.float64).tolist()
     return _Pairs(
         cubes,
         cubes.table("inputs", np.intp),
         cubes.table("rotations", np.uint8),
         cubes.table("valid", np.int16),
         cubes.table("held_out", bool),
+        (low, high),
     )

@@ -32,7 +32,7 @@ def make_pairs(inputs: Mapping[str, Path], parameters: Mapping[str, Any], output
         Zarr array of cubes to write, (n, 1 + m, C, C, C) float16, C = cube_size: of each sub-tomogram the target and
         the inputs of the m distinct turned wedges. Its tables: `inputs` (20,), for each of WEDGE_ROTATIONS which cube
         is its input; `rotations` (n, rotations), those chosen; `valid` (n, 6), in the frame of the centre cube;
-        `held_out` (n,).
+        `held_out` (n,); `tilt_range` (2,).
 
     Returns
     -------
@@ -71,6 +71,7 @@ def make_pairs(inputs: Mapping[str, Path], parameters: Mapping[str, Any], output
             rotations=rotations,
             valid=np.clip(valid - margin, 0, cube_size),
             held_out=crops.table("held_out", bool),
+            tilt_range=np.array([low, high]),
         )
     return {"pairs": int(rotations.size)}
 

@@ -1,8 +1,9 @@
 """Stage: one iteration's training, from the pairs of all tomograms to a model file."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -92,8 +93,8 @@ def train_iteration(
         raise InputError("no training pairs: every sub-tomogram is held out; raise --ncube or add tomograms")
     architecture = architecture_of(parameters)
     precision = resolve_precision(parameters["precision"])
-    network = build_network(architecture, precision)
-    engine = Engine(network, parameters["loss"], parameters["learning_rate"], communicator)
+    engine = _engine(architecture, precision, parameters["loss"], parameters["learning_rate"], communicator)
+    network = engine.model
     _start_from(engine, architecture, inputs, parameters, emit)
     schedule = _schedule(pairs, parameters)
     identity = _identity(engine, pairs, parameters, precision)
@@ -133,6 +134,18 @@ def architecture_of(parameters: Mapping[str, Any]) -> Architecture:
     )
 
 
+@lru_cache(maxsize=1)
+def _engine(
+    architecture: Architecture,
+    precision: Literal["float32", "bfloat16"],
+    loss: str,
+    learning_rate: float,
+    communicator: Communicator,
+) -> Engine:
+    """Kept from one iteration to the next, which sets all that it remembers: tracing its graph takes seconds."""
+    return Engine(build_network(architecture, precision), loss, learning_rate, communicator)
+
+
 def _start_from(
     engine: Engine,
     architecture: Architecture,
@@ -142,6 +155,7 @@ def _start_from(
 ) -> None:
     """Take weights from the iteration before or a pretrained model, else draw them; and the optimiser's state too."""
     initialise(engine.model, parameters["seed"])
+    engine.forget()
     start = inputs.get("previous_model") or inputs.get("pretrained")
     if start is None:
         return

@@ -91,6 +91,34 @@ def turned_regions(size: int, tilt_range: TiltRange) -> tuple[list[Region], NDAr
     return regions, which
 
 
+def target_regions(size: int, tilt_range: TiltRange) -> Region:
+    """Say which Fourier coefficients of the turned cubes g R come from a measurement, over WEDGE_ROTATIONS.
+
+    Parameters
+    ----------
+    size
+        Edge of the cube.
+    tilt_range
+        (tilt_min, tilt_max) in degrees.
+
+    Returns
+    -------
+    ndarray of bool, (20, size, size, size // 2 + 1)
+        In the layout of a real FFT: F(g R) = g F(R), so each is the measured region turned by g.
+    """
+    region = _both_halves(measured_region((size, size, size), tilt_range), size)
+    whole = np.broadcast_to(region, (size, size, size))
+    return np.stack([_turned(whole, rotation)[..., : size // 2 + 1] for rotation in WEDGE_ROTATIONS])
+
+
+def _turned(region: Region, rotation: Rotation) -> Region:
+    region = region.transpose(rotation.axes)
+    for axis, sign in enumerate(rotation.signs):
+        if sign == -1:
+            region = _negated(region, axis)
+    return region
+
+
 def _negated(region: Region, axis: int) -> Region:
     """Exchange k and -k along one axis in FFT order."""
     return np.roll(np.flip(region, axis), 1, axis)

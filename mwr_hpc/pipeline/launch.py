@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mwr_hpc.cluster.ranks import run_ranks
@@ -30,6 +30,7 @@ class InProcess:
 
     emit: Emit
     should_stop: ShouldStop
+    communicator: SerialCommunicator = field(default_factory=SerialCommunicator)
 
     def __call__(self, job: RankJob) -> None:
         """Train as the only rank."""
@@ -39,7 +40,7 @@ class InProcess:
             job.claim,
             checkpoint_folder=job.checkpoint_folder,
             curves_path=job.curves_path,
-            communicator=SerialCommunicator(),
+            communicator=self.communicator,
             emit=self.emit,
             should_stop=self.should_stop,
         )

@@ -13,11 +13,8 @@ from numpy.typing import NDArray
 from mwr_hpc.training.communicator import Communicator
 from mwr_hpc.training.framework import keras, tf
 
-LOSSES: dict[str, Callable[[Any, Any], Any]] = {
-    "l2": lambda prediction, target: tf.square(prediction - target),
-    "l1": lambda prediction, target: tf.abs(prediction - target),
-}
-"""Loss of each element."""
+LOSSES: dict[str, Callable[[Any], Any]] = {"l2": tf.square, "l1": tf.abs}
+"""Loss of each element by its error."""
 
 
 WARM_UP = 50
@@ -37,12 +34,19 @@ class Batch(NamedTuple):
     """One rank's part of a batch.
 
     `x`, `y` and `weight` have shape (n, ..., channels), float32; `keys` is (n, 2) int32, what dropout is drawn by.
+    `region`, for volumes of one channel, (n, z, y, x // 2 + 1): the Fourier coefficients of the error that count.
     """
 
     x: NDArray[np.float32]
     y: NDArray[np.float32]
     weight: NDArray[np.float32]
     keys: NDArray[np.int32]
+    region: NDArray[np.bool_] | None = None
+
+    def tensors(self) -> "Batch":
+        """The same as tensors."""
+        given = {name: tf.convert_to_tensor(values) for name, values in self._asdict().items() if values is not None}
+        return self._replace(**given)
 
 
 class Engine:
@@ -73,7 +77,10 @@ class Engine:
 
         def sums(batch: Batch, training: bool) -> tuple[Any, Any]:
             prediction = model([batch.x, batch.keys] if with_keys else batch.x, training=training)
-            return tf.reduce_sum(element_loss(prediction, batch.y) * batch.weight), tf.reduce_sum(batch.weight)
+            error, weight_sum = prediction - batch.y, tf.reduce_sum(batch.weight)
+            if batch.region is None:
+                return tf.reduce_sum(element_loss(error) * batch.weight), weight_sum
+            return tf.reduce_sum(element_loss(_within(error * batch.weight, batch.region))), weight_sum
 
         def flat_gradients(batch: Batch, stop: Any) -> Any:
             with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -97,7 +104,7 @@ class Engine:
 
     def gradients(self, batch: Batch, stop: bool = False) -> Any:
         """This rank's flat vector: gradients of the loss sum, the loss sum, the weight sum and the stop flag."""
-        return self._flat_gradients(Batch(*map(tf.convert_to_tensor, batch)), tf.constant(float(stop)))
+        return self._flat_gradients(batch.tensors(), tf.constant(float(stop)))
 
     def apply(self, flat: Any) -> bool:
         """Take the step that the summed vector tells; return whether all of it was finite."""
@@ -105,11 +112,16 @@ class Engine:
 
     def validation_sums(self, batch: Batch) -> Any:
         """Loss sum and weight sum without dropout."""
-        return self._validation_sums(Batch(*map(tf.convert_to_tensor, batch)))
+        return self._validation_sums(batch.tensors())
 
     def state(self) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
         """Values of the model's and the optimiser's variables."""
         return [v.numpy() for v in self.model.weights], [v.numpy() for v in self.optimiser.variables]
+
+    def forget(self) -> None:
+        """Bring the optimiser to where it was before its first step."""
+        for variable in self.optimiser.variables:
+            variable.assign(tf.zeros_like(variable.value))
 
     def finish(self) -> None:
         """Make the running mean of the weights the model's weights; the training itself goes on from its state."""
@@ -120,6 +132,22 @@ class Engine:
         for variables, values in ((self.model.weights, weights), (self.optimiser.variables, optimiser)):
             for variable, value in zip(variables, values or (), strict=values is not None):
                 variable.assign(self.communicator.broadcast(np.asarray(value)))
+
+
+def _filtered(volumes: Any, region: Any) -> Any:
+    shape = tf.shape(volumes)[1:4]
+    spectra = tf.signal.rfft3d(volumes[..., 0], shape) * tf.cast(region, tf.complex64)
+    return tf.signal.irfft3d(spectra, shape)[..., None]
+
+
+@tf.custom_gradient
+def _within(volumes: Any, region: Any) -> Any:
+    """Keep the Fourier coefficients of a region: a projection, so its gradient is itself (TensorFlow has none)."""
+
+    def gradient(upstream: Any) -> tuple[Any, None]:
+        return _filtered(upstream, region), None
+
+    return _filtered(volumes, region), gradient
 
 
 class _WarmUp(keras.optimizers.schedules.LearningRateSchedule):

@@ -4,8 +4,16 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy import fft
 
-from mwr_hpc.numerics.rotation import CUBE_ROTATIONS, WEDGE_ROTATIONS, turn, turn_box, turned_regions
+from mwr_hpc.numerics.rotation import (
+    CUBE_ROTATIONS,
+    WEDGE_ROTATIONS,
+    target_regions,
+    turn,
+    turn_box,
+    turned_regions,
+)
 from mwr_hpc.numerics.wedge import filter_volume, filtered_centres, measured_region
 
 RANGES = [(-60.0, 60.0), (-67.0, 57.0), (-45.0, 45.0), (-40.0, 65.0)]
@@ -99,3 +107,15 @@ def test_leading_axes_stay_and_turning_does_not_copy():
     turned = turn(cubes, WEDGE_ROTATIONS[5])
     assert np.shares_memory(turned, cubes)
     np.testing.assert_array_equal(turned[1, 2], turn(cubes[1, 2], WEDGE_ROTATIONS[5]))
+
+
+@pytest.mark.parametrize("size", [8, 9])
+@pytest.mark.parametrize("tilt_range", [(-60.0, 60.0), (-67.0, 41.0)])
+def test_a_turned_cubes_measured_coefficients_are_those_of_its_target_region(size, tilt_range):
+    cube = np.random.default_rng(0).normal(size=(size, size, size)).astype(np.float32)
+    measured = filter_volume(cube, measured_region(cube.shape, tilt_range))
+    regions = target_regions(size, tilt_range)
+    assert regions.shape == (20, size, size, size // 2 + 1)
+    for rotation, region in zip(WEDGE_ROTATIONS, regions, strict=True):
+        kept = fft.irfftn(region * fft.rfftn(turn(cube, rotation)), cube.shape)
+        np.testing.assert_allclose(kept, turn(measured, rotation), atol=1e-5)

@@ -197,3 +197,18 @@ def test_a_batch_that_the_ranks_cannot_share_is_refused(tmp_path):
     engine = make_engine(communicator=ThreadCommunicator(ThreadRanks(3), 0))
     with pytest.raises(ConfigError, match="use 3 or 6"):
         train(engine, tmp_path)
+
+
+def test_only_the_coefficients_of_the_region_count():
+    engine = make_engine()
+    batch = RandomCubes().training_batch(SAMPLES[:2], 0)
+    shape = batch.x.shape[1:4]
+    everything, nothing = (np.full((2, *shape[:2], shape[2] // 2 + 1), value) for value in (True, False))
+    plain = engine.gradients(batch).numpy()
+    np.testing.assert_allclose(engine.gradients(batch._replace(region=everything)).numpy(), plain, rtol=1e-3, atol=1e-3)
+    assert not engine.gradients(batch._replace(region=nothing)).numpy()[:-3].any()
+    half = np.random.default_rng(0).random(everything.shape) < 0.5
+    half |= np.roll(np.flip(half, (1, 2)), 1, (1, 2))  # Hermitian on the planes that are their own mirror images
+    other = ~half
+    parts = sum(engine.gradients(batch._replace(region=region)).numpy()[-3] for region in (half, other))
+    np.testing.assert_allclose(parts, plain[-3], rtol=1e-4)
