@@ -1,15 +1,18 @@
 """The exceptions that mwr_hpc raises on purpose, and the exit code of each.
 
 Exit codes are part of the interface, SLURM and the job scripts act on them:
-0 all done, 1 some units failed (listed), 2 bad configuration or input,
+0 all done, 1 some units failed (listed), 2 bad configuration or input, 70 a fault of the program or of the machines,
 85 stopped in good order, start the same command again.
 """
+
+FAULT = 70
+"""EX_SOFTWARE of sysexits.h; not 1, which says that all but some units is done."""
 
 
 class MwrError(Exception):
     """Base of every deliberate error; its text is written for the user, who never sees a traceback of it."""
 
-    exit_code = 1
+    exit_code = FAULT
 
 
 class ConfigError(MwrError):

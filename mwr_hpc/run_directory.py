@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-SAFE_NAME = re.compile(r"[^A-Za-z0-9._+-]")
-"""What may not stand in a file name that is made from a tomogram's id."""
+STATE_FOLDER = ".mwr_hpc"
+"""Beside results in a folder of the user's: receipts, lock and logs of the commands that wrote them."""
 
 
 class RunDirectory:
@@ -31,6 +31,12 @@ class RunDirectory:
         self.quarantine = self.receipts / "quarantine"
         self.logs = self.root / "logs"
         self.iterations = self.root / "iterations"
+
+    @property
+    def results_lock(self) -> Path | None:
+        """The lock of a folder of results outside the run, which two runs could share; None where `lock` covers it."""
+        inside = self.results.resolve().is_relative_to(self.root.resolve())
+        return None if inside else self.results / STATE_FOLDER / "models_lock.json"
 
     @property
     def own_folders(self) -> list[Path]:
@@ -75,10 +81,6 @@ class RunDirectory:
         while (folder := self.root / "set_aside" / f"after_{iteration:02d}_{number}").exists():
             number += 1
         return folder
-
-    def failure_log(self, stage: str, identifier: str) -> Path:
-        """The traceback of a unit that failed for a reason that is not its input's."""
-        return self.logs / f"{stage}_{SAFE_NAME.sub('_', identifier)}.log"
 
     def existing_models(self) -> dict[int, Path]:
         """The published models by iteration."""

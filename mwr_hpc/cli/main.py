@@ -1,6 +1,7 @@
 """The program `mwr-hpc` (and `mwr_cli.py`, for scripts written for MWR): its commands and its exit codes."""
 
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -26,7 +27,7 @@ from mwr_hpc.cli import (
     train,
 )
 from mwr_hpc.cli.options import reflowed
-from mwr_hpc.errors import MwrError, StopRequested
+from mwr_hpc.errors import FAULT, MwrError, StopRequested
 
 HELP = """Fill in the missing wedge of cryo-electron tomograms.
 
@@ -37,6 +38,14 @@ Train a network on the tomograms themselves, then correct them with it:
   mwr-hpc predict mwr_run/results/model_iter30.h5 tomograms/*.mrc
 
 Try it without data: mwr-hpc demo. Options may be written with dashes or underscores.
+
+\b
+Exit codes:
+   0  all done
+   1  done, but some tomograms failed; they are listed
+   2  options or input that cannot work
+  70  a fault of the program, of a rank or of the batch system
+  85  stopped in good order; the same command goes on
 """
 
 app = typer.Typer(
@@ -86,6 +95,10 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     except MwrError as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
+    except Exception:
+        traceback.print_exc()
+        typer.echo("This is a fault of the program: please report it, with all the lines above.", err=True)
+        sys.exit(FAULT)
     sys.exit(0)
 
 

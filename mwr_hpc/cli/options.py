@@ -10,6 +10,7 @@ from typer.core import TyperCommand
 
 from mwr_hpc.cli.words import Given, WordReader
 from mwr_hpc.config.fields import Settings, is_flag, is_list, option_info, value_text
+from mwr_hpc.errors import StopRequested
 
 GENERAL = "General"
 HELP_WORDS = {"--help", "-h"}
@@ -36,7 +37,11 @@ def add_command(
             return super().parse_args(ctx, [])
 
     def callback(context: typer.Context, **options: object) -> None:
-        raise typer.Exit(run(context.obj))
+        try:
+            code = run(context.obj)
+        except KeyboardInterrupt:  # before or after the work, which takes a Ctrl-C as a request
+            raise StopRequested("nothing was being written") from None
+        raise typer.Exit(code)
 
     parameters = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
     parameters += help_parameters(settings, has_json)

@@ -24,7 +24,7 @@ def main(job_path: Path) -> int:
             job = RankJob.read(job_path)
             alone = placement is None or placement.size == 1
             communicator = SerialCommunicator() if placement is None or alone else HorovodCommunicator(placement)
-            chosen = job.train.execution.get("gpuID") if job.train else None
+            chosen = (job.train or job.predict[0]).execution.get("gpuID")
             devices = devices_of_rank(chosen, placement.local_rank if placement else 0)
             emit = marking_progress(_print_event) if communicator.rank == 0 else _print_notice
             work_as_rank(job, communicator, devices, start_of_job(os.environ), emit, should_stop)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from mwr_hpc.cluster.rank_environment import MEETING, RANK, RANKS, local_threads, thread_environment
-from mwr_hpc.errors import ClusterError, StopRequested
+from mwr_hpc.errors import ClusterError, InputError, StopRequested
 from mwr_hpc.events import ShouldStop, never
 from mwr_hpc.training.placement import LostRanksError
 
@@ -69,6 +69,8 @@ def run_ranks(
     ------
     ClusterError
         A rank failed or was killed; the text says which and why, and quotes its last lines. All others are dead.
+    InputError
+        Likewise, where the rank's exit code blames options or input.
     StopRequested
         The ranks stopped in good order.
     """
@@ -83,7 +85,8 @@ def run_ranks(
                 started.append(_Rank(rank, command, environment, record, show if rank == 0 else None, quoted))
             codes = _follow(started, should_stop)
         except _RankFailedError as failure:
-            raise ClusterError(f"{failure} The whole output is in {log}.") from None
+            kind = InputError if failure.code == InputError.exit_code else ClusterError
+            raise kind(f"{failure} The whole output is in {log}.") from None
         finally:
             for one in started:
                 one.kill()
@@ -94,7 +97,11 @@ def run_ranks(
 
 
 class _RankFailedError(Exception):
-    """What befell the first rank that failed, written for the user."""
+    """What befell the first rank that failed, written for the user, and its exit code."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 def _follow(ranks: list["_Rank"], should_stop: ShouldStop) -> list[int]:
@@ -123,12 +130,12 @@ def _follow(ranks: list["_Rank"], should_stop: ShouldStop) -> list[int]:
             failed = [one for one in ended if one.code not in (0, StopRequested.exit_code)]
             causes = [one for one in failed if one.code != LostRanksError.exit_code]
             if causes:
-                raise _RankFailedError(min(causes, key=lambda one: one.code).epitaph(len(ranks)))
+                raise min(causes, key=lambda one: one.code).failure(len(ranks))
             if failed and not bereaved:
                 blame_by = time.monotonic() + _CAUSE_SECONDS
             bereaved += failed
             if bereaved and (not running or time.monotonic() > blame_by):
-                raise _RankFailedError(bereaved[0].epitaph(len(ranks)))
+                raise bereaved[0].failure(len(ranks))
     return [one.code for one in ranks]
 
 
@@ -206,7 +213,7 @@ class _Rank:
         while self.forward():
             pass
 
-    def epitaph(self, ranks: int) -> str:
+    def failure(self, ranks: int) -> _RankFailedError:
         """Say how the rank ended."""
         if self.code < 0:
             fate = f"was killed by {signal.Signals(-self.code).name}"
@@ -215,4 +222,5 @@ class _Rank:
         else:
             fate = f"ended with exit code {self.code}"
         words = "\n".join(f"    {line}" for line in self.last_lines) or "    (none)"
-        return f"rank {self.rank} of {ranks} {fate}; the other ranks were ended. Its last lines:\n{words}\n"
+        text = f"rank {self.rank} of {ranks} {fate}; the other ranks were ended. Its last lines:\n{words}\n"
+        return _RankFailedError(text, self.code)

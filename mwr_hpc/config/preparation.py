@@ -150,7 +150,7 @@ class CheckSettings(Settings):
         must_exist="file or folder",
     )
     tilt_range: TiltRange | None = option(
-        None, "Lowest and highest tilt, where a list gives none.", group=INPUT, unit="degrees", values=2
+        None, "Lowest and highest tilt, whatever a list gives.", group=INPUT, unit="degrees", values=2
     )
     flip_tilt: bool = option(False, "The tilt angles have the other sign (some packages).", group=INPUT)
     mask_dir: FilePath | None = option(

@@ -84,14 +84,16 @@ class PredictSettings(Settings):
     )
     tilt_range: TiltRange | None = option(
         None,
-        "Lowest and highest tilt.",
+        "Lowest and highest tilt, whatever the list or the model says.",
         group=INPUT,
         unit="degrees",
         automatic="from the list, else from the model",
         values=2,
     )
-    flip_tilt: bool | None = option(
-        None, "The tilt angles have the other sign (some packages).", group=INPUT, automatic="as in training"
+    flip_tilt: bool = option(
+        False,
+        "The tilt angles, here or in the list, have the other sign (some packages); those of the model never have.",
+        group=INPUT,
     )
     contrast: Literal["dark", "bright"] | None = option(
         None, "Whether protein is dark or bright in the input.", group=INPUT, automatic="as in training"

@@ -20,7 +20,7 @@ class TrainSettings(Settings):
 
     input_dir: FilePath | None = option(
         None,
-        "Folder of tomograms (.mrc, .rec) with similar content and imaging conditions.",
+        "Folder of tomograms (.mrc, .rec, .ome.zarr) with similar content and imaging conditions.",
         group=INPUT,
         must_exist="folder",
     )
@@ -33,7 +33,7 @@ class TrainSettings(Settings):
     )
     group: str | None = option(None, "Train on this group of the list alone.", group=INPUT)
     datas_are_subtomos: bool = option(
-        False, "The inputs are sub-tomograms, at least crop_size wide, in --subtomo_dir.", group=INPUT
+        False, "The inputs are the sub-tomograms, at least crop_size wide, in --subtomo_dir.", group=INPUT
     )
     subtomo_dir: FilePath | None = option(
         None, "Folder of sub-tomograms, with --datas_are_subtomos.", group=INPUT, must_exist="folder"
@@ -45,14 +45,17 @@ class TrainSettings(Settings):
         must_exist="folder",
     )
     allow_missing_masks: bool = option(False, "Sample a tomogram without a mask everywhere.", group=INPUT)
-    tilt_range: TiltRange = option(
-        (-60.0, 60.0),
-        "Lowest and highest tilt, where the list gives none; need not be symmetric.",
+    tilt_range: TiltRange | None = option(
+        None,
+        "Lowest and highest tilt, whatever the list gives; need not be symmetric.",
         group=INPUT,
         unit="degrees",
+        automatic="from the list, else -60 60",
         values=2,
     )
-    flip_tilt: bool = option(False, "The tilt angles have the other sign (some packages).", group=INPUT)
+    flip_tilt: bool = option(
+        False, "The tilt angles, here or in the list, have the other sign (some packages).", group=INPUT
+    )
     contrast: Literal["dark", "bright"] = option("dark", "Whether protein is dark or bright in the input.", group=INPUT)
     normalize_percentile: bool = option(
         False, "Scale each tomogram by its 4th and 96th percentiles, not by mean and standard deviation.", group=INPUT
@@ -132,9 +135,7 @@ class TrainSettings(Settings):
     )
 
     run_dir: FilePath = option(Path("mwr_run"), "Folder that holds everything of this run.", group=RUN, may_change=True)
-    result_dir: FilePath = option(
-        None, "Folder for model_iterNN.h5.", group=RUN, automatic="RUN/results", may_change=True
-    )
+    result_dir: FilePath = option(None, "Folder for model_iterNN.h5.", group=RUN, automatic="RUN/results")
     continue_training: bool | None = option(
         None,
         "True or automatic: go on with the run that is there, else start one. False: there must be none.",
@@ -255,14 +256,10 @@ class TrainSettings(Settings):
     def _one_source_of_inputs(self, info: ValidationInfo) -> Self:
         if self.datas_are_subtomos and self.subtomo_dir is None and not is_incomplete(info):
             raise ValueError("--datas_are_subtomos needs the folder of sub-tomograms: add --subtomo_dir FOLDER")
-        if self.subtomo_dir is not None and not self.datas_are_subtomos:
-            raise ValueError(
-                "--subtomo_dir is for sub-tomograms as input: add --datas_are_subtomos True, or leave it out"
-            )
         sources = {
-            "--input_dir": self.input_dir,
+            "--input_dir": None if self.datas_are_subtomos else self.input_dir,
             "--tomograms": self.tomograms,
-            "--subtomo_dir with --datas_are_subtomos True": self.subtomo_dir,
+            "--subtomo_dir with --datas_are_subtomos True": self.subtomo_dir if self.datas_are_subtomos else None,
         }
         given = [name for name, value in sources.items() if value is not None]
         if len(given) > 1 or not (given or is_incomplete(info)):

@@ -144,6 +144,13 @@ class MrcHeader:
         fixed[at : at + LABEL_SIZE] = label.encode("ascii")[:LABEL_SIZE].ljust(LABEL_SIZE)
         return MrcHeader(bytes(fixed), self.extended, order)
 
+    def with_voxel_size(self, voxel_size: Triple) -> "MrcHeader":
+        """Return the header with this voxel size, (z, y, x) in angstrom."""
+        fixed, sizes = bytearray(self.fixed), self._get(SIZES)
+        _put(fixed, self.byte_order, INTERVALS, *sizes)
+        _put(fixed, self.byte_order, CELL, *(n * size for n, size in zip(sizes, voxel_size[::-1], strict=True)))
+        return MrcHeader(bytes(fixed), self.extended, self.byte_order)
+
     def with_statistics(self, minimum: float, maximum: float, mean: float, rms: float) -> "MrcHeader":
         """Return the header with these statistics of the voxels."""
         fixed = bytearray(self.fixed)

@@ -10,10 +10,11 @@ from pathlib import Path
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.mrc_header import MrcHeader, read_header, require_volume
 from mwr_hpc.io.star import TomogramRow, read_tomogram_list, rows_of_group, write_tomogram_list
-from mwr_hpc.io.volume import MRC_SUFFIXES, OME_ZARR_SUFFIX, is_ome_zarr, open_volume
+from mwr_hpc.io.volume import MRC_SUFFIXES, OME_ZARR_SUFFIX, Volume, is_ome_zarr, open_volume, volume_files
 from mwr_hpc.numerics.wedge import check_tilt_range, effective_tilt_range
 
 TiltRange = tuple[float, float]
+KINDS = ", ".join((*MRC_SUFFIXES, OME_ZARR_SUFFIX))
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class TomogramEntry:
     id
         The file name less its last extension, or the name that a list gives.
     path
-        The MRC file, or OME-Zarr where only a prediction is asked for.
+        The MRC file or OME-Zarr directory.
     shape
         Voxels along (z, y, x).
     voxel_size
@@ -34,6 +35,8 @@ class TomogramEntry:
         (min, max) in degrees; None where neither list nor command gives one.
     mask, even, odd
         Further volumes on the same grid, where there are any.
+    stated_voxel_size
+        Of the list, where the file says none; otherwise None.
     group
         Name of the data set or session.
     """
@@ -47,6 +50,7 @@ class TomogramEntry:
     even: Path | None = None
     odd: Path | None = None
     group: str | None = None
+    stated_voxel_size: float | None = None
 
 
 @dataclass(frozen=True)
@@ -63,18 +67,18 @@ class Cohort:
 
 
 def cohort_from_folder(
-    input_dir: Path, tilt_range: TiltRange, mask_dir: Path | None = None, allow_missing_masks: bool = False
+    input_dir: Path, tilt_range: TiltRange | None, mask_dir: Path | None = None, allow_missing_masks: bool = False
 ) -> Cohort:
-    """Take all .mrc, .rec and .map files of a folder (not of its subfolders).
+    """Take all .mrc, .rec and .map files and .ome.zarr directories of a folder (not of its subfolders).
 
     Parameters
     ----------
     input_dir
         The folder; it may be the masks' too, then files named ``<id>_mask.mrc`` are masks.
     tilt_range
-        (min, max) in degrees, of all tomograms.
+        (min, max) in degrees, of all tomograms; None when it is not known.
     mask_dir
-        Where the masks are: ``<id>.mrc`` or ``<id>_mask.mrc``.
+        Where the masks are: ``<id>.mrc`` or ``<id>_mask.mrc``, or OME-Zarr of such a name.
     allow_missing_masks
         Whether a tomogram without a mask is used as a whole.
 
@@ -85,7 +89,7 @@ def cohort_from_folder(
     """
     if not input_dir.is_dir():
         raise InputError(f"{input_dir}: there is no such folder; give the folder of the tomograms")
-    rows = [TomogramRow(path.absolute()) for path in mrc_files(input_dir, mask_dir)]
+    rows = [TomogramRow(path.absolute()) for path in tomograms_in(input_dir, mask_dir)]
     return cohort_from_rows(input_dir, rows, tilt_range, mask_dir, allow_missing_masks)
 
 
@@ -94,11 +98,7 @@ def tomogram_files(paths: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         if path.is_dir() and not is_ome_zarr(path):
-            found = [*_mrc_files(path), *(inner for inner in path.iterdir() if is_ome_zarr(inner))]
-            if not found:
-                kinds = ", ".join((*MRC_SUFFIXES, OME_ZARR_SUFFIX))
-                raise InputError(f"{path}: no volume ({kinds}) in it; name the folder of the tomograms")
-            files += sorted(found)
+            files += tomograms_in(path)
         else:
             files.append(path)
     return files
@@ -130,6 +130,7 @@ def cohort_from_list(
     allow_missing_masks: bool = False,
     flip_tilt: bool = False,
     group: str | None = None,
+    alone: bool = False,
 ) -> Cohort:
     """Take the tomograms of a STAR list; see `mwr_hpc.io.star` for its columns.
 
@@ -138,13 +139,15 @@ def cohort_from_list(
     star
         The list.
     tilt_range
-        (min, max) in degrees, of tomograms for which the list gives none.
+        (min, max) in degrees, of all tomograms whatever the list gives; None to take the list's.
     mask_dir, allow_missing_masks
         As for a folder; for tomograms for which the list gives no mask.
     flip_tilt
         Whether the tilt ranges in the list have the other sign of tilt; `tilt_range` has this program's already.
     group
         Take those of this group alone.
+    alone
+        Ignore the list's masks and halves, which then need not exist.
 
     Raises
     ------
@@ -156,17 +159,19 @@ def cohort_from_list(
         replace(row, tilt_range=effective_tilt_range(row.tilt_range, flip_tilt)) if row.tilt_range else row
         for row in rows_of_group(star, read_tomogram_list(star), group)
     ]
+    if alone:
+        rows = [replace(row, mask=None, even=None, odd=None) for row in rows]
     return cohort_from_rows(star, rows, tilt_range, mask_dir, allow_missing_masks)
 
 
-def mrc_files(folder: Path, mask_dir: Path | None = None) -> list[Path]:
-    """The .mrc, .rec and .map files of a folder, without the masks when `mask_dir` is the same folder."""
-    paths = _mrc_files(folder)
+def tomograms_in(folder: Path, mask_dir: Path | None = None) -> list[Path]:
+    """The volumes of a folder, at least one, without the masks when `mask_dir` is the same folder."""
+    paths = volume_files(folder)
     if mask_dir is not None and mask_dir.resolve() == folder.resolve():
-        masks = {f"{path.stem}_mask" for path in paths}
-        paths = [path for path in paths if path.stem not in masks]
+        masks = {f"{identifier_of(path)}_mask" for path in paths}
+        paths = [path for path in paths if identifier_of(path) not in masks]
     if not paths:
-        raise InputError(f"{folder}: no {', '.join(MRC_SUFFIXES)} file in it; give the folder of the tomograms")
+        raise InputError(f"{folder}: no volume ({KINDS}) in it; name the folder of the tomograms")
     return paths
 
 
@@ -207,7 +212,7 @@ def cohort_from_rows(
             "on. Add them, or use whole tomograms with --allow_missing_masks"
         )
     ranges = {
-        identifier: _tilt_range(source, identifier, row.tilt_range or tilt_range) for identifier, row in named.items()
+        identifier: _tilt_range(source, identifier, tilt_range or row.tilt_range) for identifier, row in named.items()
     }
     entries, problems = [], {}
     for identifier, row in sorted(named.items()):
@@ -223,14 +228,6 @@ def cohort_from_rows(
 def identifier_of(path: Path) -> str:
     """The exact file name less its extension, for OME-Zarr both of them."""
     return path.name.removesuffix(OME_ZARR_SUFFIX) if is_ome_zarr(path) else path.stem
-
-
-def _mrc_files(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in MRC_SUFFIXES and not path.name.startswith(".") and not path.is_dir()
-    )
 
 
 def _by_id(source: Path | str, rows: Iterable[TomogramRow]) -> dict[str, TomogramRow]:
@@ -254,8 +251,8 @@ def _by_id(source: Path | str, rows: Iterable[TomogramRow]) -> dict[str, Tomogra
 def _find_mask(identifier: str, tomogram: Path, mask_dir: Path | None) -> Path | None:
     if mask_dir is None:
         return None
-    candidates = [mask_dir / f"{identifier}.mrc", mask_dir / f"{identifier}_mask.mrc"]
-    found = [path.absolute() for path in candidates if path.is_file() and path.resolve() != tomogram.resolve()]
+    candidates = [mask_dir / f"{identifier}{end}{kind}" for end in ("", "_mask") for kind in (".mrc", OME_ZARR_SUFFIX)]
+    found = [path.absolute() for path in candidates if path.exists() and path.resolve() != tomogram.resolve()]
     if len(found) > 1:
         raise InputError(f"{mask_dir}: two masks for {identifier}: {found[0].name} and {found[1].name}; remove one")
     return found[0] if found else None
@@ -272,11 +269,11 @@ def _tilt_range(source: Path | str, identifier: str, tilt_range: TiltRange | Non
 
 def _entry(identifier: str, row: TomogramRow, tilt_range: TiltRange | None, mask: Path | None) -> TomogramEntry:
     """Read the headers of a tomogram and of what belongs to it; raise InputError where they do not fit."""
-    header = open_volume(row.path) if is_ome_zarr(row.path) else read_header(row.path)
+    header = _header(row.path)
     if isinstance(header, MrcHeader):
         require_volume(row.path, header)
     for what, path in (("mask", mask), ("even half", row.even), ("odd half", row.odd)):
-        if path is not None and (shape := read_header(path).shape) != header.shape:
+        if path is not None and (shape := _header(path).shape) != header.shape:
             raise InputError(
                 f"{path}: the {what} has {shape} voxels (z, y, x), its tomogram {row.path} has {header.shape}; "
                 "give one on the very same grid"
@@ -293,4 +290,9 @@ def _entry(identifier: str, row: TomogramRow, tilt_range: TiltRange | None, mask
         even=row.even,
         odd=row.odd,
         group=row.group,
+        stated_voxel_size=None if min(z, y, x) > 0 else row.voxel_size,
     )
+
+
+def _header(path: Path) -> MrcHeader | Volume:
+    return open_volume(path) if is_ome_zarr(path) else read_header(path)

@@ -1,4 +1,4 @@
-"""Stage 1: an MRC tomogram becomes sharded OME-Zarr in its own dtype, and its grey values are measured on the way.
+"""Stage 1: a tomogram becomes sharded OME-Zarr in its own dtype, and its grey values are measured on the way.
 
 The voxels are read once, layer by layer. They are read twice only where constant borders have to be found first.
 """
@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mwr_hpc.errors import InputError
-from mwr_hpc.io.mrc import MrcVolume, open_mrc
-from mwr_hpc.io.mrc_header import require_volume
+from mwr_hpc.io.mrc import MrcVolume
 from mwr_hpc.io.ome_zarr import OmeZarrWriter
+from mwr_hpc.io.volume import Volume, is_ome_zarr, open_volume
 from mwr_hpc.numerics.normalization import LARGEST_VALUE, Box, StatisticsAccumulator, constant_borders
 
 
@@ -24,9 +25,9 @@ def convert_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
     Parameters
     ----------
     inputs
-        "tomogram": an MRC file.
+        "tomogram": an MRC file, or an OME-Zarr directory.
     parameters
-        None.
+        "voxel_size" in angstrom where the file is known to state none.
     output
         The OME-Zarr directory to create.
 
@@ -34,28 +35,34 @@ def convert_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
     -------
     dict
         "statistics" (see `VolumeStatistics.to_record`), "interior" (the box they are of), "shape", "dtype",
-        "voxel_size" and "source" (path, size, modification time, CRC-32 of the whole file).
+        "voxel_size" and "source" (path; size, modification time and CRC-32 of the whole file, of OME-Zarr those of
+        its metadata and the CRC-32 of its voxels).
 
     Raises
     ------
     InputError
-        The file is no MRC volume, or holds NaN, infinite or constant voxels.
+        The file is no volume, or holds NaN, infinite or constant voxels.
     DiskFullError
         No space is left.
     """
     path = inputs["tomogram"]
-    volume = open_mrc(path)
-    require_volume(path, volume.header)
-    before = path.stat()
-    interior = constant_borders(volume.shape, lambda z: volume.slab(z, z + 1)[0])
+    volume = open_volume(path)
+    proof = path / "zarr.json" if is_ome_zarr(path) else path
+    before = proof.stat()
+    interior = getattr(volume, "attributes", {}).get("interior")  # one section of OME-Zarr costs as much as many
+    interior = interior or constant_borders(volume.shape, lambda z: _slab(volume, z, z + 1)[0])
     if interior is None:
         raise InputError(
-            f"{path}: all voxels have the value {volume.slab(0, 1)[0, 0, 0]:g}; there is nothing to learn from: "
+            f"{path}: all voxels have the value {_slab(volume, 0, 1)[0, 0, 0]:g}; there is nothing to learn from: "
             "reconstruct the tomogram again"
         )
-    with OmeZarrWriter(output, volume.shape, volume.header.dtype, volume.voxel_size, volume.origin) as writer:
+    stated = parameters.get("voxel_size", 0.0)
+    z, y, x = volume.voxel_size
+    voxel_size = (z or stated, y or stated, x or stated)
+    dtype = np.dtype(volume.data.dtype)
+    with OmeZarrWriter(output, volume.shape, dtype, voxel_size, volume.origin) as writer:
         statistics, checksum = _copy(volume, interior, writer)
-        after = path.stat()
+        after = proof.stat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise InputError(f"{path}: changed while it was read; start again when nothing writes to it")
         source = {
@@ -67,26 +74,32 @@ def convert_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
         writer.attributes = {
             "statistics": statistics,
             "interior": interior,
-            "mrc_header": base64.b64encode(volume.header.to_bytes()).decode("ascii"),
-            "mrc_byte_order": volume.header.byte_order,
             "source": source,
         }
+        if (header := volume.mrc_header) is not None:
+            writer.attributes["mrc_header"] = base64.b64encode(header.to_bytes()).decode("ascii")
+            writer.attributes["mrc_byte_order"] = header.byte_order
     return {
         "statistics": statistics,
         "interior": interior,
         "shape": list(volume.shape),
-        "dtype": volume.header.dtype.name,
-        "voxel_size": list(volume.voxel_size),
+        "dtype": dtype.name,
+        "voxel_size": list(voxel_size),
         "source": source,
     }
 
 
-def _copy(volume: MrcVolume, interior: Box, writer: OmeZarrWriter) -> tuple[dict[str, Any], int]:
+def _slab(volume: Volume, start: int, stop: int) -> NDArray[Any]:
+    """Read sections; those of an MRC file through a map of their own, whose pages leave the process with it."""
+    return volume.slab(start, stop) if isinstance(volume, MrcVolume) else np.asarray(volume.data[start:stop])
+
+
+def _copy(volume: Volume, interior: Box, writer: OmeZarrWriter) -> tuple[dict[str, Any], int]:
     """Write all voxels; return the statistics of the interior and the CRC-32 of the file."""
     accumulator = StatisticsAccumulator(volume.shape, interior)
-    checksum = zlib.crc32(volume.header.to_bytes())
+    checksum = zlib.crc32(volume.header.to_bytes() if isinstance(volume, MrcVolume) else b"")
     for start, stop in writer.layers:
-        slab = volume.slab(start, stop)
+        slab = _slab(volume, start, stop)
         checksum = zlib.crc32(slab.view(np.uint8).data, checksum)
         if bad := accumulator.add(start, slab):
             z, y, x = bad

@@ -61,7 +61,8 @@ def correct_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
     parameters
         "tilt_range"; "cube_size" and "crop_size", core and tile edge, or None; "batch_size"; "keep_measured": put each
         tile's measured Fourier values back; "dtype": "float32" or "float16"; "contrast": "dark", "bright" or None for
-        that of training; "format": "mrc" or "ome-zarr"; "gpuID" where devices were chosen.
+        that of training; "format": "mrc" or "ome-zarr"; "voxel_size" in angstrom where the tomogram is known to state
+        none; "gpuID" where devices were chosen.
     output
         The file or directory to write, with the voxel size, origin, header and grey values of the input.
 
@@ -208,10 +209,13 @@ def _require_float16(path: Path, statistics: VolumeStatistics) -> None:
 
 def _writer(volume: Volume, output: Path, parameters: Mapping[str, Any]) -> MrcWriter | OmeZarrWriter:
     header, dtype = volume.mrc_header, np.dtype(parameters["dtype"])
+    stated = parameters.get("voxel_size", 0.0)
+    z, y, x = volume.voxel_size
+    voxel_size = (z or stated, y or stated, x or stated)
+    if header is not None and stated:
+        header = header.with_voxel_size(voxel_size)
     if parameters["format"] == "mrc":
-        return MrcWriter(
-            output, volume.shape, dtype, header, voxel_size=volume.voxel_size, origin=volume.origin, label=LABEL
-        )
+        return MrcWriter(output, volume.shape, dtype, header, voxel_size=voxel_size, origin=volume.origin, label=LABEL)
     attributes = {}
     if header is not None:
         derived = header.derived(dtype, LABEL)
@@ -219,4 +223,4 @@ def _writer(volume: Volume, output: Path, parameters: Mapping[str, Any]) -> MrcW
             "mrc_header": base64.b64encode(derived.to_bytes()).decode("ascii"),
             "mrc_byte_order": derived.byte_order,
         }
-    return OmeZarrWriter(output, volume.shape, dtype, volume.voxel_size, volume.origin, attributes)
+    return OmeZarrWriter(output, volume.shape, dtype, voxel_size, volume.origin, attributes)

@@ -8,7 +8,7 @@ from mwr_hpc.errors import InputError
 from mwr_hpc.io.star import TomogramRow, read_tomogram_list, rows_of_group
 from mwr_hpc.io.tilts import SUFFIXES, find_tilts, read_tilt_range
 from mwr_hpc.io.volume import is_ome_zarr
-from mwr_hpc.missing_wedge.cohort import Cohort, TiltRange, cohort_from_rows, identifier_of, mrc_files
+from mwr_hpc.missing_wedge.cohort import Cohort, TiltRange, cohort_from_rows, identifier_of, tomograms_in
 from mwr_hpc.numerics.wedge import effective_tilt_range
 
 LIST_SUFFIX = ".star"
@@ -28,7 +28,7 @@ def collect_cohort(
     Parameters
     ----------
     inputs
-        Folders of MRC files, single volumes, and STAR lists.
+        Folders of volumes, single volumes, and STAR lists.
     tilt_range
         (min, max) in degrees, of tomograms for which no list gives one; of the angles' own sign.
     tlt_dir
@@ -80,5 +80,5 @@ def _rows(path: Path, mask_dir: Path | None, group: str | None) -> list[Tomogram
             "the folder of the .tomostar files as --tlt_dir"
         )
     if path.is_dir() and not is_ome_zarr(path):
-        return [TomogramRow(inner.absolute()) for inner in mrc_files(path, mask_dir)]
+        return [TomogramRow(inner.absolute()) for inner in tomograms_in(path, mask_dir)]
     return [TomogramRow(path.absolute())]

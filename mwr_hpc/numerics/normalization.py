@@ -21,6 +21,9 @@ PERCENTILES = np.arange(101.0)
 SAMPLE_SIZE = 2**20
 """Voxels, evenly spread, of which the percentiles are taken: the rank of P4 is then uncertain by 0.02 %."""
 
+POOLED_KNOTS = 2**14
+"""Grey values at which the distributions of many volumes are mixed: a rank is then uncertain by 0.01 %."""
+
 LARGEST_VALUE = 1e15
 """Grey values beyond this are damage: their squares would not fit float32."""
 
@@ -70,9 +73,11 @@ class VolumeStatistics:
         mean = float(np.average(means, weights=counts))
         variances = np.array([one.std for one in statistics]) ** 2 + (means - mean) ** 2
         values = np.unique([one.quantiles for one in statistics])
-        below = np.average(
-            [np.interp(values, one.quantiles, PERCENTILES) for one in statistics], axis=0, weights=counts
-        )
+        if len(values) > POOLED_KNOTS:
+            values = values[np.linspace(0, len(values) - 1, POOLED_KNOTS).round().astype(int)]
+        below = np.zeros(len(values))
+        for one in statistics:
+            below += np.interp(values, one.quantiles, PERCENTILES) * (one.count / counts.sum())
         return cls(
             count=int(counts.sum()),
             mean=mean,

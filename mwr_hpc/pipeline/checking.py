@@ -4,7 +4,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from mwr_hpc.config.schema import CheckSettings
@@ -14,6 +14,7 @@ from mwr_hpc.events import Emit, ShouldStop, StageFinished, StageStarted, UnitFi
 from mwr_hpc.missing_wedge.check import CheckSizes, Finding, TomogramReport, check_group, check_tomogram
 from mwr_hpc.missing_wedge.cohort import Cohort, TomogramEntry
 from mwr_hpc.missing_wedge.listing import collect_cohort
+from mwr_hpc.numerics.wedge import effective_tilt_range
 from mwr_hpc.pipeline.environment import Environment, look_around
 
 SMALLEST_MULTIPLE = 8
@@ -89,7 +90,8 @@ def check(settings: CheckSettings, emit: Emit, should_stop: ShouldStop) -> Check
 
 
 def _collect(settings: CheckSettings) -> Cohort:
-    return collect_cohort(
+    """The tomograms as `train` would take them: a range that the command gives wins over the list's."""
+    cohort = collect_cohort(
         settings.inputs,
         settings.tilt_range,
         flip_tilt=settings.flip_tilt,
@@ -97,6 +99,10 @@ def _collect(settings: CheckSettings) -> Cohort:
         allow_missing_masks=settings.allow_missing_masks,
         group=settings.group,
     )
+    if settings.tilt_range is None:
+        return cohort
+    tilt_range = effective_tilt_range(settings.tilt_range, settings.flip_tilt)
+    return Cohort([replace(entry, tilt_range=tilt_range) for entry in cohort.entries], cohort.problems)
 
 
 def _of_environment(environment: Environment) -> Iterator[Finding]:

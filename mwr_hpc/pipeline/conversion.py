@@ -5,12 +5,13 @@ from mwr_hpc.config.schema import ConvertSettings
 from mwr_hpc.errors import InputError
 from mwr_hpc.events import Emit, ShouldStop
 from mwr_hpc.io.atomic import disk_full_reported, require_writable, without_partials
+from mwr_hpc.io.volume import MRC_SUFFIXES, is_ome_zarr
 from mwr_hpc.missing_wedge.cohort import cohort_from_files, tomogram_files
 from mwr_hpc.pipeline.lock import RunLock
 from mwr_hpc.pipeline.receipts import ReceiptBook, fingerprint
 from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner
-from mwr_hpc.pipeline.sweep import STATE_FOLDER
-from mwr_hpc.pipeline.units import Claim, Unit
+from mwr_hpc.pipeline.units import Claim, Unit, require_own_targets
+from mwr_hpc.run_directory import STATE_FOLDER
 
 
 def convert(settings: ConvertSettings, emit: Emit, should_stop: ShouldStop) -> Outcome:
@@ -33,12 +34,15 @@ def convert(settings: ConvertSettings, emit: Emit, should_stop: ShouldStop) -> O
     Raises
     ------
     InputError
-        No input can be used, two have one id, or no space is left.
+        No input can be used, two have one id, something else is where a result shall be, or no space is left.
     StopRequested
         After a stop in good order.
     """
     require_writable(settings.out)
-    cohort = cohort_from_files(tomogram_files(settings.inputs), None)
+    given = [path for path in settings.inputs if is_ome_zarr(path)]
+    if given:
+        raise InputError(f"{given[0]}: is OME-Zarr already; name MRC files ({', '.join(MRC_SUFFIXES)}) to convert")
+    cohort = cohort_from_files([path for path in tomogram_files(settings.inputs) if not is_ome_zarr(path)], None)
     state = settings.out / STATE_FOLDER
     units = [
         Unit(
@@ -52,6 +56,8 @@ def convert(settings: ConvertSettings, emit: Emit, should_stop: ShouldStop) -> O
         )
         for entry in cohort.entries
     ]
+    book = ReceiptBook(state / "receipts")
+    require_own_targets(units, book)
     failed = dict(cohort.problems)
     done = {}
     if units:
@@ -62,7 +68,7 @@ def convert(settings: ConvertSettings, emit: Emit, should_stop: ShouldStop) -> O
         ):
             quarantine = Quarantine(state / "quarantine")
             claim = Claim(state / "lock.json", lock.token)
-            runner = StageRunner(ReceiptBook(state / "receipts"), quarantine, claim, state / "logs", emit, should_stop)
+            runner = StageRunner(book, quarantine, claim, state / "logs", emit, should_stop)
             with local_pool(min(settings.preprocessing_ncpus or available_cores(), len(units))) as pool:
                 done = runner.run("convert", units, pool)
             failed |= quarantine.reasons(cohort.ids)

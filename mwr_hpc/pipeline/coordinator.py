@@ -14,7 +14,6 @@ from mwr_hpc.errors import InputError
 from mwr_hpc.events import Emit, IterationStarted, ShouldStop
 from mwr_hpc.io.atomic import disk_full_reported, without_partials
 from mwr_hpc.missing_wedge.cohort import Cohort, TomogramEntry, write_cohort
-from mwr_hpc.numerics.wedge import effective_tilt_range
 from mwr_hpc.pipeline.backend import ON_THIS_HOST, Backend, Place
 from mwr_hpc.pipeline.event_log import recording
 from mwr_hpc.pipeline.launch import Launcher
@@ -28,10 +27,11 @@ from mwr_hpc.pipeline.starting import (
     freeze_settings,
     goes_back,
     read_cohort,
+    tell_unused_input,
     with_ranks,
     write_unusable,
 )
-from mwr_hpc.pipeline.training_units import TrainingUnits, newest_trained
+from mwr_hpc.pipeline.training_units import TrainingUnits, newest_trained, own_models
 from mwr_hpc.pipeline.units import Claim, Unit
 from mwr_hpc.run_directory import RunDirectory
 from mwr_hpc.training.communicator import require_horovod
@@ -73,6 +73,7 @@ def train(settings: TrainSettings, emit: Emit, should_stop: ShouldStop, backend:
     if settings.ranks > 1:
         require_horovod()
         check_batch_size(settings.batch_size, settings.ranks)
+    tell_unused_input(settings, emit)
     cohort = read_cohort(settings)
     run = RunDirectory(settings.run_dir, settings.result_dir)
     check_before_start(settings, run)
@@ -81,12 +82,14 @@ def train(settings: TrainSettings, emit: Emit, should_stop: ShouldStop, backend:
         RunLock(run.lock) as lock,
         ExitStack() as entered,
     ):
+        if run.results_lock is not None:
+            entered.enter_context(RunLock(run.results_lock, option="--result_dir"))
         frozen = freeze_settings(settings, run, emit)
         log = recording(run.events, emit)
         place = Place(run.root, run.root, run.logs, log, should_stop)
-        backend.take_over(place, adopt=not goes_back(frozen, run))
-        entered.enter_context(without_partials([run.root, run.results], run.own_folders))
         book = ReceiptBook(run.receipts)
+        backend.take_over(place, adopt=not goes_back(frozen, run, book))
+        entered.enter_context(without_partials([run.root, run.results], run.own_folders))
         continue_from(frozen, run, book, emit)
         write_cohort(run.cohort, cohort.entries)
         write_unusable(run.unusable, cohort.problems)
@@ -102,7 +105,7 @@ def train(settings: TrainSettings, emit: Emit, should_stop: ShouldStop, backend:
             units = TrainingUnits(frozen, run, book)
             _Job(frozen, run, cohort, units, runner, claim, launch, preparation, prediction, log).run()
         failed = cohort.problems | quarantine.reasons(cohort.ids)
-        return Outcome(failed, list(run.existing_models().values()))
+        return Outcome(failed, list(own_models(run, book).values()))
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ class _Job:
         converted = self._stage("convert", [self.units.convert(entry) for entry in self.cohort.entries])
         held_out = self.units.held_out(sorted(converted))
         entries = [entry for entry in self.cohort.entries if entry.id in converted]
-        extracted = self._stage("extract", [self.units.extract(entry, converted, held_out) for entry in entries])
+        extracted = self._stage("extract", self.units.extractions(entries, converted, held_out))
         entries = [entry for entry in entries if entry.id in extracted]
         newest = newest_trained(self.run_directory, self.units.book)
         predicted: dict[str, Receipt] = {}
@@ -134,6 +137,8 @@ class _Job:
             if iteration > newest:
                 pairs = self._make_pairs(iteration, entries, extracted, predicted)
                 self._train(iteration, entries, pairs, held_out, converted, extracted)
+            elif iteration < self.settings.iterations and self.settings.ranks > 1:
+                self._have_ranks_predict(iteration, entries, extracted)
             if iteration < self.settings.iterations:
                 predicted = self._predict(iteration, entries, extracted)
             self._remove_arrays(iteration - KEPT_ITERATIONS)
@@ -170,34 +175,43 @@ class _Job:
         extracted: dict[str, Receipt],
     ) -> None:
         """Train; a failure of the training is nobody's input's, so it is raised as it is."""
-        voxel_sizes = {tuple(receipt.figures["voxel_size"]) for receipt in converted.values()}
-        training_set = {
-            "tomograms": sorted(pairs),
-            "tilt_range": list(effective_tilt_range(self.settings.tilt_range, self.settings.flip_tilt)),
-            "voxel_size": sorted(voxel_sizes)[0],
-            "normalization": "percentile" if self.settings.normalize_percentile else "mean and standard deviation",
-            "contrast": self.settings.contrast,
-        }
+        training_set = self.units.training_set([entry for entry in entries if entry.id in pairs], converted)
         unit = self.units.train(iteration, pairs, held_out, training_set)
         last = iteration == self.settings.iterations
         predict = [] if last else [self.units.predict(entry, iteration, extracted[entry.id], None) for entry in entries]
-        job = RankJob(
-            train=unit,
+        job = self._rank_job(iteration, unit, predict)
+        self.runner.run_one(unit, lambda: self.launch(job))
+
+    def _have_ranks_predict(
+        self, iteration: int, entries: list[TomogramEntry], extracted: dict[str, Receipt]
+    ) -> None:
+        """What ranks that were killed after their training have left."""
+        units = self._predictions(iteration, entries, extracted)
+        if left := self.runner.unfinished(f"predicted_{iteration:02d}", units):
+            self.launch(self._rank_job(iteration, None, left))
+
+    def _rank_job(self, iteration: int, train: Unit | None, predict: list[Unit]) -> RankJob:
+        return RankJob(
+            train=train,
             predict=predict,
             model=self.run_directory.model(iteration),
             claim=self.claim,
             checkpoint_folder=self.run_directory.checkpoint(iteration),
             curves_path=self.run_directory.curves(iteration),
         )
-        self.runner.run_one(unit, lambda: self.launch(job))
 
     def _predict(
         self, iteration: int, entries: list[TomogramEntry], extracted: dict[str, Receipt]
     ) -> dict[str, Receipt]:
+        units = self._predictions(iteration, entries, extracted)
+        return self._stage(f"predicted_{iteration:02d}", units, self.prediction)
+
+    def _predictions(
+        self, iteration: int, entries: list[TomogramEntry], extracted: dict[str, Receipt]
+    ) -> list[Unit]:
         model = self.units.book.get("train", f"{iteration:02d}")
         assert model is not None, "an iteration is predicted only after its training"
-        units = [self.units.predict(entry, iteration, extracted[entry.id], model) for entry in entries]
-        return self._stage(f"predicted_{iteration:02d}", units, self.prediction)
+        return [self.units.predict(entry, iteration, extracted[entry.id], model) for entry in entries]
 
     def _remove_arrays(self, up_to: int) -> None:
         """Of iterations up to this one only the curves remain: their arrays can be made again and are large."""

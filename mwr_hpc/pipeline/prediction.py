@@ -5,34 +5,67 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from mwr_hpc.cluster.pool import Pool
 from mwr_hpc.config.schema import PredictSettings
 from mwr_hpc.errors import ConfigError, InputError
-from mwr_hpc.events import Emit, ShouldStop
+from mwr_hpc.events import Emit, Notice, ShouldStop
 from mwr_hpc.io.atomic import disk_full_reported, require_writable, without_partials
-from mwr_hpc.missing_wedge.cohort import Cohort, TomogramEntry, cohort_from_files, cohort_from_list, tomogram_files
+from mwr_hpc.missing_wedge.cohort import (
+    Cohort,
+    TomogramEntry,
+    cohort_from_files,
+    cohort_from_list,
+    identifier_of,
+    tomogram_files,
+)
 from mwr_hpc.numerics.wedge import effective_tilt_range
 from mwr_hpc.pipeline.backend import ON_THIS_HOST, Backend, Place
 from mwr_hpc.pipeline.event_log import recording
 from mwr_hpc.pipeline.receipts import ReceiptBook, checksum, fingerprint
 from mwr_hpc.pipeline.stages import Outcome, StageRunner
-from mwr_hpc.pipeline.sweep import STATE_FOLDER, Planned, Share, locked, quarantine_of, write_results
-from mwr_hpc.pipeline.units import Claim, Unit, partials_removed
+from mwr_hpc.pipeline.sweep import Planned, Share, locked, quarantine_of, require_own_tables, write_results
+from mwr_hpc.pipeline.training_units import stated_voxel_size
+from mwr_hpc.pipeline.units import Claim, Unit, partials_removed, require_own_targets
+from mwr_hpc.run_directory import STATE_FOLDER
+from mwr_hpc.training.hardware import check_devices
 from mwr_hpc.training.model_file import read_model
+
+CORRECTED = "_corrected"
+"""Ends the names of results."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """One model of a sweep: its file, checksum and the tilt range that it was trained for."""
+    """One model of a sweep: its file, checksum and the tilt ranges, mostly one, that it was trained for."""
 
     path: Path
     checksum: str
-    tilt_range: tuple[float, float]
+    tilt_ranges: list[list[float]]
 
     @property
     def name(self) -> str:
         """The file's name less its extension: names a sweep's folders."""
         return self.path.stem
+
+    def tilt_range_for(self, entry: TomogramEntry) -> list[float]:
+        """The tomogram's tilt range if it is known, else that of training.
+
+        Raises
+        ------
+        InputError
+            It is not known, and there were several in training.
+        """
+        if entry.tilt_range is not None:
+            return list(entry.tilt_range)
+        if len(self.tilt_ranges) > 1:
+            listed = ", ".join(f"{low:g} to {high:g}" for low, high in self.tilt_ranges)
+            raise InputError(
+                f"{entry.path}: its tilt range is not known, and {self.path} was trained on several ({listed}); give "
+                "--tilt_range, or a list of tomograms (--tomograms) with their ranges"
+            )
+        return self.tilt_ranges[0]
 
 
 def predict(settings: PredictSettings, emit: Emit, should_stop: ShouldStop, backend: Backend = ON_THIS_HOST) -> Outcome:
@@ -57,7 +90,8 @@ def predict(settings: PredictSettings, emit: Emit, should_stop: ShouldStop, back
     Raises
     ------
     InputError
-        A model or a list cannot be read, no tomogram can be used, or no space is left.
+        A model or a list cannot be read, no tomogram can be used, something else is where a result shall be, or no
+        space is left.
     ConfigError
         Two models of one name, or another process is writing to the folder.
     StopRequested
@@ -65,13 +99,19 @@ def predict(settings: PredictSettings, emit: Emit, should_stop: ShouldStop, back
     """
     require_writable(settings.out)
     share = Share.parse(settings.share)
-    cohort = _read_cohort(settings)
+    if settings.gpuID is not None and not (settings.slurm or settings.in_allocation):
+        check_devices(settings.gpuID)
+    cohort = _read_cohort(settings, emit)
     models = _read_models(settings)
     out = settings.out
     state = out / STATE_FOLDER
     book = ReceiptBook(state / "receipts", shared=share is not None)
     plan = _plan(settings, models, cohort, book)
     mine = share.of(plan) if share else plan
+    require_own_targets([unit for one in mine for unit in (one.unit, one.copy) if unit is not None], book)
+    with_table = len(models) > 1 or share is not None or settings.slurm or settings.in_allocation
+    if with_table:
+        require_own_tables(out, state)
     unusable = sorted(cohort.problems)
     problems = {name: cohort.problems[name] for name in (share.of(unusable) if share else unusable)}
     folders = [out, *(out / model.name for model in models)]
@@ -90,7 +130,7 @@ def predict(settings: PredictSettings, emit: Emit, should_stop: ShouldStop, back
         try:
             results, failed = _correct(mine, models, book, state, claim, place, pool)
         finally:
-            if len(models) > 1 or share or settings.slurm or settings.in_allocation:
+            if with_table:
                 write_results(out, plan, cohort.problems, [model.path for model in models], book, state)
     failed = problems | failed
     if not results and not share:
@@ -143,8 +183,8 @@ def _read_models(settings: PredictSettings) -> list[Model]:
     for path in settings.models:
         description, _ = read_model(path, METHOD)
         choose_sizes(settings.cube_size, settings.crop_size, description["architecture"])
-        minimum, maximum = description["training_set"]["tilt_range"]
-        model = Model(path, checksum(path), (minimum, maximum))
+        tilt_ranges = np.reshape(description["training_set"]["tilt_range"], (-1, 2)).tolist()
+        model = Model(path, checksum(path), tilt_ranges)
         if model.name in models:
             raise ConfigError(
                 f"{models[model.name].path} and {path}: two models of one name would write to the same folder. "
@@ -154,13 +194,17 @@ def _read_models(settings: PredictSettings) -> list[Model]:
     return list(models.values())
 
 
-def _read_cohort(settings: PredictSettings) -> Cohort:
+def _read_cohort(settings: PredictSettings, emit: Emit) -> Cohort:
     """The tomograms to correct; the tilt range of one for which nobody says it is None here, and the model's later."""
-    flipped = bool(settings.flip_tilt)
-    tilt_range = settings.tilt_range and effective_tilt_range(settings.tilt_range, flipped)
+    tilt_range = settings.tilt_range and effective_tilt_range(settings.tilt_range, settings.flip_tilt)
     if settings.tomograms is not None:
-        return cohort_from_list(settings.tomograms, tilt_range, flip_tilt=flipped)
-    return cohort_from_files(tomogram_files(settings.inputs), tilt_range)
+        return cohort_from_list(settings.tomograms, tilt_range, flip_tilt=settings.flip_tilt, alone=True)
+    files = tomogram_files(settings.inputs)
+    names = {identifier_of(path) for path in files}
+    corrected = {name for name in names if name.endswith(CORRECTED) and name.removesuffix(CORRECTED) in names}
+    if corrected:
+        emit(Notice(f"left out as results of earlier corrections: {', '.join(sorted(corrected))}"))
+    return cohort_from_files([path for path in files if identifier_of(path) not in corrected], tilt_range)
 
 
 def _unit(
@@ -174,16 +218,17 @@ def _unit(
         inputs={"tomogram": entry.path, "model": model.path},
         input_keys={"tomogram": fingerprint(entry.path), "model": model.checksum},
         parameters={
-            "tilt_range": list(entry.tilt_range or model.tilt_range),
+            "tilt_range": model.tilt_range_for(entry),
             "cube_size": settings.cube_size,
             "crop_size": settings.crop_size,
             "keep_measured": settings.keep_measured,
             "dtype": settings.dtype,
             "contrast": settings.contrast,
             "format": "ome-zarr" if ome_zarr else "mrc",
+            **stated_voxel_size(entry),
         },
         execution={"batch_size": settings.batch_size, "gpuID": settings.gpuID},
-        target=folder / f"{entry.id}_corrected.{'ome.zarr' if ome_zarr else 'mrc'}",
+        target=folder / f"{entry.id}{CORRECTED}.{'ome.zarr' if ome_zarr else 'mrc'}",
         receipt=None if ome_zarr else book.path(stage, entry.id),
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mwr_hpc.io.atomic import atomic_file
+from mwr_hpc.io.volume import mrc_files
 
 SCHEMA = 1
 """Raised when a stage's output changes its meaning: everything that was made before is then made again."""
@@ -58,12 +59,13 @@ def unit_key(stage: str, parameters: Mapping[str, Any], inputs: Mapping[str, Any
 def fingerprint(path: Path | None) -> str | None:
     """What identifies a file outside the run without reading it: path, size and modification time.
 
-    Of a Zarr directory, which is published whole, its metadata file stands for all; of another folder, what is in it.
+    Of a Zarr directory, which is published whole, its metadata file stands for all; of another folder the MRC files in
+    it, which are all that is read of it.
     """
     if path is None:
         return None
     if path.is_dir() and not (path / "zarr.json").exists():
-        return ";".join(str(fingerprint(inner)) for inner in sorted(path.iterdir()))
+        return ";".join(str(fingerprint(inner)) for inner in mrc_files(path))
     status = (path / "zarr.json" if path.is_dir() else path).stat()
     return f"{path.resolve()}:{status.st_size}:{status.st_mtime_ns}"
 

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from mwr_hpc.cluster.pool import Finished, Pool
-from mwr_hpc.errors import DiskFullError, InputError, MwrError, StageError, StopRequested
+from mwr_hpc.errors import ConfigError, DiskFullError, InputError, MwrError, StageError, StopRequested
 from mwr_hpc.events import Emit, ShouldStop, StageFinished, StageStarted, UnitFailed, UnitFinished
 from mwr_hpc.io.atomic import atomic_file
 from mwr_hpc.pipeline.receipts import Receipt, ReceiptBook
@@ -138,19 +138,15 @@ class StageRunner:
         ------
         StopRequested
             Somebody asked for a stop; what was running has been published or is undone.
+        ConfigError
+            A setting cannot work, which no tomogram is to blame for.
         DiskFullError
             No space is left.
         StageError
             The run has been taken over by another coordinator.
         """
         started = time.perf_counter()
-        receipts: dict[str, Receipt] = {}
-        waiting: list[Unit] = []
-        for unit in units:
-            if receipt := finished(unit, self.book.get(stage, unit.name) if unit.receipt else None):
-                receipts[unit.name] = receipt
-            elif not self._stays_out(unit):
-                waiting.append(unit)
+        receipts, waiting = self._sorted(stage, units)
         skipped, failed = len(receipts), 0
         self._emit(StageStarted(stage, len(receipts) + len(waiting), skipped))
         for end in pool.run(partial(run_unit, claim=self._claim), waiting, self._should_stop):
@@ -167,6 +163,21 @@ class StageRunner:
         done = len(receipts) - skipped
         self._emit(StageFinished(stage, done, skipped, failed, time.perf_counter() - started))
         return receipts
+
+    def unfinished(self, stage: str, units: Sequence[Unit]) -> list[Unit]:
+        """Those of `units` that `run` would do."""
+        return self._sorted(stage, units)[1]
+
+    def _sorted(self, stage: str, units: Sequence[Unit]) -> tuple[dict[str, Receipt], list[Unit]]:
+        """The receipts of what is done, and what is to be done; neither has what is left out."""
+        receipts: dict[str, Receipt] = {}
+        waiting: list[Unit] = []
+        for unit in units:
+            if receipt := finished(unit, self.book.get(stage, unit.name) if unit.receipt else None):
+                receipts[unit.name] = receipt
+            elif not self._stays_out(unit):
+                waiting.append(unit)
+        return receipts, waiting
 
     def run_one(self, unit: Unit, work: Callable[[], object]) -> Receipt:
         """Have `work` do one unit whose target is a file, unless it is done; its errors are raised as they are.
@@ -202,8 +213,8 @@ class StageRunner:
 
     def _leave_out(self, end: Finished) -> None:
         unit, error = end.task, end.error
-        if isinstance(error, DiskFullError | StageError | StopRequested):
-            raise error
+        if isinstance(error, ConfigError | DiskFullError | StageError | StopRequested):
+            raise error  # no tomogram is to blame
         reason = str(error)
         if not isinstance(error, MwrError):
             log = self._write_traceback(end)

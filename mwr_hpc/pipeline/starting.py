@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from mwr_hpc.config.loading import changed_settings, settings_from_yaml, settings_to_yaml
@@ -13,9 +14,26 @@ from mwr_hpc.io.atomic import atomic_file, require_writable
 from mwr_hpc.missing_wedge.cohort import Cohort, TomogramEntry, cohort_from_folder, cohort_from_list
 from mwr_hpc.numerics.wedge import effective_tilt_range
 from mwr_hpc.pipeline.receipts import ReceiptBook
+from mwr_hpc.pipeline.training_units import own_models, require_own_models
 from mwr_hpc.run_directory import RunDirectory
-from mwr_hpc.training.hardware import resolve_hardware
+from mwr_hpc.training.hardware import check_devices, resolve_hardware
 from mwr_hpc.training.model_file import read_model
+
+DEFAULT_TILT_RANGE = (-60.0, 60.0)
+"""Of a tomogram for which neither the command nor a list gives one."""
+
+
+def tell_unused_input(settings: TrainSettings, emit: Emit) -> None:
+    """Warn of a folder that is given but not used: command lines for MWR name both."""
+    if settings.datas_are_subtomos and settings.input_dir is not None:
+        text = (
+            f"--input_dir {settings.input_dir} is not used: with --datas_are_subtomos True the inputs are the "
+            f"sub-tomograms in {settings.subtomo_dir}"
+        )
+        emit(Notice(text, warning=True))
+    if settings.subtomo_dir is not None and not settings.datas_are_subtomos:
+        text = f"--subtomo_dir {settings.subtomo_dir} is not used: --datas_are_subtomos is False, so tomograms are"
+        emit(Notice(text, warning=True))
 
 
 def read_cohort(settings: TrainSettings) -> Cohort:
@@ -28,7 +46,11 @@ def read_cohort(settings: TrainSettings) -> Cohort:
     """
     cohort = _cohort_as_named(settings)
     too_small = {entry.id: reason for entry in cohort.entries if (reason := _too_small(entry, settings))}
-    entries = [entry for entry in cohort.entries if entry.id not in too_small]
+    entries = [
+        replace(entry, tilt_range=entry.tilt_range or DEFAULT_TILT_RANGE)
+        for entry in cohort.entries
+        if entry.id not in too_small
+    ]
     problems = cohort.problems | too_small
     if not entries:
         raise InputError("no tomogram can be used:\n" + "\n".join(problems.values()))
@@ -60,7 +82,7 @@ def write_unusable(path: Path, problems: Mapping[str, str]) -> None:
 
 
 def _cohort_as_named(settings: TrainSettings) -> Cohort:
-    tilt_range = effective_tilt_range(settings.tilt_range, settings.flip_tilt)
+    tilt_range = settings.tilt_range and effective_tilt_range(settings.tilt_range, settings.flip_tilt)
     masks = (settings.mask_dir, settings.allow_missing_masks)
     if settings.tomograms is not None:
         return cohort_from_list(settings.tomograms, tilt_range, *masks, settings.flip_tilt, settings.group)
@@ -92,21 +114,26 @@ def check_before_start(settings: TrainSettings, run: RunDirectory) -> None:
     Raises
     ------
     ConfigError
-        `continue_iter` is given where there is no run, or no model of that iteration.
+        `continue_iter` is given where there is no run, or no model of that iteration; or there is no such GPU here.
     InputError
-        Results cannot be written, the pretrained model or the noise volumes cannot be used.
+        Results cannot be written or there are those of another run, the pretrained model or the noise volumes cannot
+        be used.
     """
     if settings.continue_iter and not run.config.exists():
         raise ConfigError(
             f"--continue_iter {settings.continue_iter}: {run.root} holds no run to go on with. "
             "Name the run's folder with --run_dir, or leave the option out to start a new run."
         )
-    models = run.existing_models()
+    book = ReceiptBook(run.receipts)
+    require_own_models(run, book)
+    models = own_models(run, book)
     if settings.continue_iter and settings.continue_iter not in models:
         raise ConfigError(
             f"--continue_iter {settings.continue_iter}: {run.model(settings.continue_iter)} does not exist; "
             f"there are models of the iterations {sorted(models)}."
         )
+    if settings.gpuID is not None and not (settings.slurm or settings.in_allocation):
+        check_devices(settings.gpuID)
     require_writable(run.root)
     require_writable(run.results)
     if settings.pretrained_model is not None:
@@ -118,7 +145,7 @@ def check_before_start(settings: TrainSettings, run: RunDirectory) -> None:
     if settings.noise_dir is not None:
         from mwr_hpc.missing_wedge.input_pipeline import NoiseVolumes
 
-        NoiseVolumes(settings.noise_dir, settings.cube_size)
+        NoiseVolumes(settings.noise_dir, settings.cube_size).check()
 
 
 def freeze_settings(settings: TrainSettings, run: RunDirectory, emit: Emit) -> TrainSettings:
@@ -148,7 +175,7 @@ def freeze_settings(settings: TrainSettings, run: RunDirectory, emit: Emit) -> T
     if settings.deterministic is None:
         decided["deterministic"] = before.deterministic
     frozen = settings.model_copy(update=decided)
-    if differing := changed_settings(before, frozen):
+    if differing := changed_settings(_moved(before, run), frozen):
         listed = "\n".join(f"  {name}: {old} in the run, {new} asked for" for name, (old, new) in differing.items())
         raise ConfigError(
             f"{run.config}: the run was started with other settings:\n{listed}\n"
@@ -158,6 +185,13 @@ def freeze_settings(settings: TrainSettings, run: RunDirectory, emit: Emit) -> T
         _write(run.config, frozen)
     emit(Notice(f"going on with the run in {run.root}"))
     return frozen
+
+
+def _moved(settings: TrainSettings, run: RunDirectory) -> TrainSettings:
+    """`settings` of a run whose folder may have been moved since; results that lay in it have moved with it."""
+    if settings.result_dir != RunDirectory(settings.run_dir).results:
+        return settings
+    return settings.model_copy(update={"result_dir": RunDirectory(run.root).results})
 
 
 def _write(path: Path, settings: TrainSettings) -> None:
@@ -177,9 +211,9 @@ def continue_from(settings: TrainSettings, run: RunDirectory, book: ReceiptBook,
     if iteration is None:
         marker.unlink(missing_ok=True)
         return
-    if not goes_back(settings, run):
+    if not goes_back(settings, run, book):
         return
-    later = [number for number in {*run.existing_models(), *run.existing_iterations()} if number > iteration]
+    later = [number for number in {*own_models(run, book), *run.existing_iterations()} if number > iteration]
     if later:
         folder = run.set_aside(iteration)
         _move(run, later, folder)
@@ -189,9 +223,9 @@ def continue_from(settings: TrainSettings, run: RunDirectory, book: ReceiptBook,
         partial.write_text(json.dumps({"iteration": iteration}))
 
 
-def goes_back(settings: TrainSettings, run: RunDirectory) -> bool:
+def goes_back(settings: TrainSettings, run: RunDirectory, book: ReceiptBook) -> bool:
     """Whether `continue_from` will set something aside."""
-    iteration, last = settings.continue_iter, max(run.existing_models(), default=0)
+    iteration, last = settings.continue_iter, max(own_models(run, book), default=0)
     return iteration is not None and (_read_marker(_marker(run)) != iteration or last >= settings.iterations)
 
 

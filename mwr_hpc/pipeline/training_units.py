@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mwr_hpc.config.schema import TrainSettings
+from mwr_hpc.errors import InputError
 from mwr_hpc.missing_wedge.cohort import TomogramEntry
 from mwr_hpc.numerics.keyed_random import keyed_generator
 from mwr_hpc.numerics.normalization import Normalization, VolumeStatistics
-from mwr_hpc.pipeline.receipts import Receipt, ReceiptBook, fingerprint
+from mwr_hpc.pipeline.receipts import Receipt, ReceiptBook, checksum, fingerprint
 from mwr_hpc.pipeline.units import Unit
 from mwr_hpc.run_directory import RunDirectory
 
@@ -194,11 +196,34 @@ class TrainingUnits:
 
 def newest_trained(run: RunDirectory, book: ReceiptBook) -> int:
     """The last iteration whose model is published and is what its receipt says; 0 when there is none."""
-    for iteration, path in sorted(run.existing_models().items(), reverse=True):
+    for iteration, path in sorted(own_models(run, book).items(), reverse=True):
         receipt = book.get("train", f"{iteration:02d}")
-        if receipt is not None and receipt.bytes == path.stat().st_size:
+        if receipt is not None and receipt.checksum == checksum(path):
             return iteration
     return 0
+
+
+def own_models(run: RunDirectory, book: ReceiptBook) -> dict[int, Path]:
+    """The models, by iteration, of which this run has a receipt."""
+    models = run.existing_models().items()
+    return {iteration: path for iteration, path in models if book.get("train", f"{iteration:02d}") is not None}
+
+
+def require_own_models(run: RunDirectory, book: ReceiptBook) -> None:
+    """See that no model of another run lies where this run's shall be.
+
+    Raises
+    ------
+    InputError
+        There is one without a receipt of this run.
+    """
+    own = own_models(run, book)
+    for iteration, path in run.existing_models().items():
+        if iteration not in own:
+            raise InputError(
+                f"{path}: a model that the run in {run.root} did not make; move it away, or choose another "
+                "--result_dir"
+            )
 
 
 def stated_voxel_size(entry: TomogramEntry) -> dict[str, Any]:

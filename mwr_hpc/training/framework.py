@@ -27,6 +27,9 @@ _configured: dict[str, object] = {}
 def configure(devices: Sequence[int] | None = None, deterministic: bool = True) -> None:
     """Choose threads and devices; the first call in a process decides, TensorFlow allows no second choice.
 
+    Whether kernels are deterministic is the first call's choice too: a later one may ask otherwise, which matters to
+    the last bits alone.
+
     Parameters
     ----------
     devices
@@ -38,13 +41,16 @@ def configure(devices: Sequence[int] | None = None, deterministic: bool = True) 
     Raises
     ------
     ConfigError
-        There is no such GPU, or this process has chosen differently before.
+        There is no such GPU, or this process has chosen other devices before.
     """
     gpus = tf.config.list_physical_devices("GPU")
-    wanted = {"devices": devices and list(devices), "deterministic": deterministic} if gpus else {"devices": None}
+    wanted = list(devices) if gpus and devices else None
     if _configured:
-        if _configured != wanted:
-            raise ConfigError(f"TensorFlow runs with {_configured} in this process already; {wanted} needs another one")
+        if _configured["devices"] != wanted:
+            raise ConfigError(
+                f"TensorFlow runs with the devices {_configured['devices']} in this process already; {wanted} need "
+                "another one"
+            )
         return
     if gpus:
         chosen = _choose(gpus, devices)
@@ -58,7 +64,7 @@ def configure(devices: Sequence[int] | None = None, deterministic: bool = True) 
     tf.config.threading.set_intra_op_parallelism_threads(available_threads())
     # A U-Net is a chain: there is nothing to run beside an operation, only more memory to use.
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    _configured.update(wanted)
+    _configured["devices"] = wanted
 
 
 def _choose(gpus: list[object], indices: Sequence[int] | None) -> list[object]:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from mwr_hpc.errors import ConfigError
+
 BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16")
 """Processor flags with which bfloat16 convolutions run 1.7 to 2 times as fast as float32 (benchmarks/training_step.py);
 without them they are emulated and slower."""
@@ -55,6 +57,24 @@ def resolve_hardware(precision: Literal["auto", "float32", "bfloat16"], determin
     """
     decided = not _gpu_capabilities() if deterministic is None else deterministic
     return {"precision": resolve_precision(precision), "deterministic": decided}
+
+
+def check_devices(chosen: Sequence[int]) -> None:
+    """See that GPUs of these indices are visible to this process.
+
+    Raises
+    ------
+    ConfigError
+        One is not, or there is none at all.
+    """
+    count = len(_gpu_capabilities())
+    missing = [index for index in chosen if not 0 <= index < count]
+    if missing:
+        visible = f"{count} are, from 0 to {count - 1}" if count else "none is (no NVIDIA driver, or none shown)"
+        raise ConfigError(
+            f"--gpuID {','.join(map(str, chosen))}: GPU {missing[0]} is not visible to this process, {visible}; "
+            f"{'name those' if count else 'leave the option out to work on the processor'}"
+        )
 
 
 def devices_of_rank(chosen: Sequence[int] | None, local_rank: int) -> list[int] | None:

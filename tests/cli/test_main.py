@@ -15,7 +15,7 @@ from mwr_hpc.cli import convert, running
 from mwr_hpc.cli.main import main
 from mwr_hpc.config.loading import PREFIX
 from mwr_hpc.config.schema import COMMANDS
-from mwr_hpc.errors import InputError, StopRequested
+from mwr_hpc.errors import ClusterError, InputError, StageError, StopRequested
 from mwr_hpc.events import UnitFailed
 
 COMMAND_LINES = {command: [command] for command in COMMANDS} | {"simulate": ["simulate", "tomogram"]}
@@ -80,7 +80,7 @@ def test_help_groups_options_with_defaults_and_units(run):
     for group in ("Input", "Method", "Network", "Training", "Noise", "Resources"):
         assert f"╭─ {group} ─" in out
     assert "[default: 64 voxels]" in out
-    assert "[default: -60 60 degrees]" in out
+    assert "[default: from the list, else -60 60]" in out
     assert "[default: 1.5 x cube_size]" in out
     assert "Also --step_per_epoch." in out
 
@@ -125,19 +125,35 @@ def test_mistakes_end_with_2_and_one_message(run, tmp_path, line, says):
     assert sorted(Path().iterdir()) == [Path("file")]  # nothing half-written
 
 
-def test_a_bug_is_not_dressed_up(monkeypatch):
+def test_a_bug_is_not_dressed_up_nor_taken_for_a_few_failures(run, monkeypatch):
     def fail(given):
         raise ZeroDivisionError
 
     monkeypatch.setattr(convert, "settings_from", lambda model, given: fail(given))
-    with pytest.raises(ZeroDivisionError):
-        main(["convert", "a.mrc"])
+    code, _, err = run("convert", "a.mrc")
+    assert code == 70
+    assert "Traceback" in err and "ZeroDivisionError" in err and "please report" in err
+
+
+def test_ctrl_c_before_the_work_is_a_stop_and_not_a_few_failures(run, monkeypatch):
+    def interrupted(model, given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(convert, "settings_from", interrupted)
+    assert run("convert", "a.mrc")[0] == 85
+
+
+def test_the_help_tells_the_exit_codes(run):
+    out = run("--help")[1]
+    assert all(f"  {code}  " in out for code in (0, 1, 2, 70, 85))
 
 
 @pytest.mark.parametrize(
     ("error", "code", "says"),
     [
         (InputError("a.mrc is cut off"), 2, "Error: a.mrc is cut off"),
+        (StageError("ended without its result"), 70, "Error: ended without its result"),
+        (ClusterError("rank 1 was killed"), 70, "Error: rank 1 was killed"),
         (StopRequested("in train"), 85, "same command again"),
     ],
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from launching import SLEEP, Launcher, wait_until
-from mwr_hpc.errors import ClusterError, StopRequested
+from mwr_hpc.errors import ClusterError, InputError, StopRequested
 from mwr_hpc.training.placement import LostRanksError
 
 
@@ -57,6 +57,13 @@ def test_a_rank_that_ends_badly_takes_the_others_with_it(launch: Launcher, end: 
     assert "    words of 2\n" in str(caught.value)
     assert str(launch.log) in str(caught.value)
     assert launch.alive() == []
+
+
+def test_a_rank_that_blames_the_input_passes_its_exit_code_and_message_on(launch: Launcher) -> None:
+    program = f"if rank == 1:\n    print('a.mrc: is cut off')\n    sys.exit(2)\n{SLEEP}"
+    with pytest.raises(InputError, match="a.mrc: is cut off"):
+        launch(program, 2)
+    assert InputError.exit_code == 2 and ClusterError.exit_code == 70
 
 
 def test_what_a_rank_started_ends_with_it(launch: Launcher) -> None:

@@ -1,6 +1,10 @@
 """Tests of the settings: what follows from other options, what fits together, what is refused with which advice."""
 
+import re
+from pathlib import Path
+
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -56,7 +60,7 @@ def test_default_crop_always_fits(cubes, depth):
         ({"mask_dir": " "}, "a path"),
         ({"continue_iter": 30}, "more than 30"),
         ({"continue_iter": 3, "continue_training": False}, "contradicts"),
-        ({"subtomo_dir": "s"}, "datas_are_subtomos"),
+        ({"subtomo_dir": "s", "input_dir": None}, "datas_are_subtomos"),
         ({"tomograms": "a.star"}, "exactly one"),
         ({"input_dir": None}, "exactly one"),
         ({"input_dir": None, "datas_are_subtomos": True}, "subtomo_dir"),
@@ -81,6 +85,23 @@ def test_subtomograms_give_one_crop_each_unless_told_otherwise():
     subtomograms = {"datas_are_subtomos": True, "subtomo_dir": "s", "input_dir": None}
     assert train(**subtomograms).ncube == 1
     assert train(**subtomograms, ncube=7).ncube == 7
+
+
+def test_folders_of_tomograms_and_of_subtomograms_may_both_be_given_as_to_mwr():
+    assert train(datas_are_subtomos=True, subtomo_dir="s", input_dir="t").ncube == 1
+    assert train(datas_are_subtomos=False, subtomo_dir="s", input_dir="t").ncube == 50
+
+
+def test_every_value_of_the_example_configuration_is_the_default():
+    text = (Path(__file__).parents[2] / "configs/missing_wedge.yaml").read_text()
+    stated = yaml.safe_load(text)
+    defaults = TrainSettings(input_dir="tomograms")
+    assert {name: getattr(TrainSettings(**stated), name) for name in stated} == {
+        name: getattr(defaults, name) for name in stated
+    }
+    assert "learning_rate" in stated
+    left_out = re.findall(r"^# (\w+): ", text, re.MULTILINE)
+    assert "tilt_range" in left_out and set(left_out) <= set(TrainSettings.model_fields)
     assert train().ncube == 50
 
 
@@ -109,7 +130,7 @@ def test_what_may_change_when_a_run_goes_on():
     may_change = {name for name, field in TrainSettings.model_fields.items() if option_info(field).may_change}
     assert may_change == {
         "iterations", "preprocessing_ncpus", "gpuID", "predict_batch_size", "continue_training", "continue_iter",
-        "run_dir", "result_dir", "ranks", "slurm", "in_allocation",
+        "run_dir", "ranks", "slurm", "in_allocation",
     }  # fmt: skip
 
 

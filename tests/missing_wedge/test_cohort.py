@@ -7,6 +7,7 @@ import pytest
 
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.mrc import MrcWriter
+from mwr_hpc.io.ome_zarr import OmeZarrWriter
 from mwr_hpc.missing_wedge.cohort import cohort_from_files, cohort_from_folder, cohort_from_list, write_cohort
 
 TILTS = (-60.0, 60.0)
@@ -61,7 +62,7 @@ def test_without_any_usable_tomogram_the_reasons_are_told(tmp_path: Path) -> Non
         cohort_from_folder(tmp_path, TILTS)
 
 
-@pytest.mark.parametrize(("name", "message"), [("", "no .mrc, .rec, .map file"), ("none", "no such folder")])
+@pytest.mark.parametrize(("name", "message"), [("", r"no volume \(.mrc, .rec, .map, .ome"), ("none", "no such folder")])
 def test_an_empty_or_missing_folder_is_refused(tmp_path: Path, name: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         cohort_from_folder(tmp_path / name, TILTS)
@@ -120,11 +121,41 @@ def test_a_list_gives_what_a_folder_cannot(tmp_path: Path) -> None:
         "TS_2 two/rec.mrc 8.5 -67 57 mask.mrc even.mrc odd.mrc day1",
         "TS_1 one/rec.mrc 8.5 None None None None None None",
     )
-    first, second = cohort_from_list(path, TILTS).entries
-    assert (first.id, first.tilt_range, first.mask, first.group) == ("TS_1", TILTS, None, None)
+    first, second = cohort_from_list(path, None).entries
+    assert (first.id, first.tilt_range, first.mask, first.group) == ("TS_1", None, None, None)
     assert (second.id, second.tilt_range, second.group) == ("TS_2", (-67.0, 57.0), "day1")
     assert (second.mask, second.even, second.odd) == tuple(tmp_path / f"{n}.mrc" for n in ("mask", "even", "odd"))
-    assert second.voxel_size == (8.5, 8.5, 8.5)
+    assert (second.voxel_size, second.stated_voxel_size) == ((8.5, 8.5, 8.5), 8.5)
+
+
+def test_a_range_that_the_command_gives_wins_over_the_list_s(tmp_path: Path) -> None:
+    mrc(tmp_path / "a.mrc")
+    path = star(tmp_path / "l.star", "rlnMicrographName mwrTiltMin mwrTiltMax", "a.mrc -67 57")
+    assert cohort_from_list(path, TILTS).entries[0].tilt_range == TILTS
+
+
+def test_a_voxel_size_of_the_header_needs_none_of_the_list(tmp_path: Path) -> None:
+    mrc(tmp_path / "a.mrc", voxel_size=10.0)
+    path = star(tmp_path / "l.star", "rlnMicrographName rlnTomogramPixelSize", "a.mrc 8.5")
+    (entry,) = cohort_from_list(path, None).entries
+    assert (entry.voxel_size, entry.stated_voxel_size) == ((10.0, 10.0, 10.0), None)
+
+
+def test_masks_and_halves_of_a_list_are_ignored_where_volumes_alone_are_wanted(tmp_path: Path) -> None:
+    mrc(tmp_path / "a.mrc")
+    path = star(tmp_path / "l.star", "rlnMicrographName mwrMaskPath mwrEvenPath", "a.mrc gone.mrc gone.mrc")
+    assert cohort_from_list(path, None, alone=True).entries[0].mask is None
+    with pytest.raises(InputError, match=r"gone\.mrc"):
+        cohort_from_list(path, None)
+
+
+def test_ome_zarr_serves_as_tomogram_and_as_mask(tmp_path: Path) -> None:
+    for folder in ("t", "m"):
+        values = np.arange(4 * 5 * 6, dtype=np.float32).reshape(4, 5, 6)
+        with OmeZarrWriter(tmp_path / folder / "a.ome.zarr", values.shape, values.dtype, (10.0,) * 3) as writer:
+            writer.write(0, values)
+    (entry,) = cohort_from_folder(tmp_path / "t", TILTS, tmp_path / "m").entries
+    assert (entry.id, entry.path.name, entry.mask) == ("a", "a.ome.zarr", tmp_path / "m" / "a.ome.zarr")
 
 
 def test_a_written_cohort_is_read_again(tmp_path: Path) -> None:
@@ -132,13 +163,13 @@ def test_a_written_cohort_is_read_again(tmp_path: Path) -> None:
     mrc(tmp_path / "b.mrc")
     cohort = cohort_from_folder(tmp_path, (-67.0, 57.0))
     write_cohort(tmp_path / "tomograms.star", cohort.entries)
-    assert cohort_from_list(tmp_path / "tomograms.star", TILTS) == cohort
+    assert cohort_from_list(tmp_path / "tomograms.star", None) == cohort
 
 
 def test_flipping_reaches_the_ranges_of_a_list(tmp_path: Path) -> None:
     mrc(tmp_path / "a.mrc")
     path = star(tmp_path / "l.star", "rlnMicrographName mwrTiltMin mwrTiltMax", "a.mrc -67 57")
-    (entry,) = cohort_from_list(path, TILTS, flip_tilt=True).entries
+    (entry,) = cohort_from_list(path, None, flip_tilt=True).entries
     assert entry.tilt_range == (-57.0, 67.0)
 
 
@@ -163,4 +194,4 @@ def test_impossible_tilts_and_ids_are_refused(tmp_path: Path, line: str) -> None
     mrc(tmp_path / "a.mrc")
     path = star(tmp_path / "l.star", "rlnMicrographName rlnTomoName mwrTiltMin mwrTiltMax", line)
     with pytest.raises(InputError, match=r"l\.star: .*(tilt range|cannot be an id)"):
-        cohort_from_list(path, TILTS)
+        cohort_from_list(path, None)

@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from commanding import damaged_volume, volume
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.mrc import MrcWriter
+from mwr_hpc.io.volume import open_volume
 from mwr_hpc.missing_wedge.cube_arrays import CubeReader
 from mwr_hpc.missing_wedge.generate_noise import generate_noise
 from mwr_hpc.missing_wedge.input_pipeline import NoiseVolumes
@@ -59,3 +61,21 @@ def test_a_folder_of_mrc_volumes_still_serves(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="mwr-hpc generate-noise"):
         NoiseVolumes(tmp_path / "empty", 8)
+
+
+def test_files_are_found_as_tomograms_are(tmp_path: Path) -> None:
+    noise = volume(tmp_path / "noise.MRC", shape=(8, 8, 8))
+    (tmp_path / "._noise.mrc").write_bytes(b"what another system left")
+    found = NoiseVolumes(tmp_path, 8)
+    found.check()
+    assert np.array_equal(found.cube(keyed_generator(0, "test")), open_volume(noise).data)
+
+
+def test_volumes_that_cannot_be_noise_are_refused_by_name(tmp_path: Path) -> None:
+    volume(tmp_path / "good.mrc")
+    damaged_volume(tmp_path / "nan.mrc", np.nan)
+    with pytest.raises(InputError, match=r"nan\.mrc: .*not finite"):
+        NoiseVolumes(tmp_path, 8).check()
+    volume(tmp_path / "nan.mrc", np.full((16, 16, 16), 3, np.float32))
+    with pytest.raises(InputError, match=r"nan\.mrc: .*3 everywhere"):
+        NoiseVolumes(tmp_path, 8).check()

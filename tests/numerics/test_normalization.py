@@ -1,6 +1,8 @@
 """Statistics in one pass agree with NumPy's; borders are found; normalisation is undone exactly enough."""
 
+import dataclasses
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -133,6 +135,24 @@ def test_pooled_statistics_are_those_of_all_voxels() -> None:
     assert (found.count, found.minimum, found.maximum) == (everything.size, everything.min(), everything.max())
     for percent in (4, 50, 96):
         assert abs(100 * (everything < found.percentile(percent)).mean() - percent) < 0.5
+
+
+def test_thousands_of_volumes_are_pooled_in_bounded_memory() -> None:
+    one = measure(noise((4, 40, 40)))
+    many = [
+        dataclasses.replace(one, quantiles=tuple(value + shift for value in one.quantiles))
+        for shift in np.linspace(0, 1, 3000)
+    ]
+    tracemalloc.start()
+    found = VolumeStatistics.pooled(many)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3000 * 101 * 8 * 10
+    voxels = np.interp(np.linspace(0, 100, 2001), np.arange(101), one.quantiles)
+    values = np.add.outer(np.linspace(0, 1, 3000)[::10], voxels)
+    np.testing.assert_allclose(
+        [found.percentile(p) for p in (4, 50, 96)], np.percentile(values, [4, 50, 96]), atol=0.01
+    )
 
 
 def test_statistics_pooled_alone_stay_as_they_are() -> None:

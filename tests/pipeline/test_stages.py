@@ -6,7 +6,7 @@ import os
 import pytest
 
 from mwr_hpc.cluster.pool import InlinePool, local_pool
-from mwr_hpc.errors import DiskFullError, InputError, StopRequested
+from mwr_hpc.errors import ConfigError, DiskFullError, InputError, StopRequested
 from mwr_hpc.events import StageFinished, UnitFailed, UnitFinished, ignore, never
 from mwr_hpc.pipeline.lock import RunLock
 from mwr_hpc.pipeline.receipts import ReceiptBook
@@ -19,6 +19,8 @@ def write(inputs, parameters, output):
     output.write_text(kind)
     if kind == "input":
         raise InputError("bad.mrc: is bad")
+    if kind == "setting":
+        raise ConfigError("--gpuID 7: not there")
     if kind == "full":
         raise DiskFullError("no space")
     if kind == "bug":
@@ -61,6 +63,19 @@ def test_one_bad_unit_does_not_stop_the_others(tmp_path, make_runner):
     assert [event.name for event in seen if isinstance(event, UnitFailed)] == ["b"]
     finish = next(event for event in seen if isinstance(event, StageFinished))
     assert (finish.done, finish.skipped, finish.failed) == (2, 0, 1)
+
+
+def test_a_setting_that_cannot_work_blames_no_tomogram(tmp_path, make_runner):
+    runner = make_runner()
+    with pytest.raises(ConfigError, match="--gpuID 7"):
+        runner.run("write", [unit(tmp_path, "a", "setting")], InlinePool())
+    assert list(runner.quarantine) == []
+
+
+def test_what_is_unfinished(tmp_path, make_runner):
+    units = [unit(tmp_path, "a"), unit(tmp_path, "b", "input"), unit(tmp_path, "c")]
+    make_runner().run("write", units[:2], InlinePool())
+    assert make_runner().unfinished("write", units) == [units[2]]
 
 
 def test_finished_units_are_not_done_again(tmp_path, make_runner):

@@ -6,9 +6,10 @@ import os
 import pytest
 
 from mwr_hpc.errors import InputError, StageError
+from mwr_hpc.pipeline import units
 from mwr_hpc.pipeline.lock import RunLock
 from mwr_hpc.pipeline.receipts import RECEIPT_NAME, ReceiptBook, checksum, fingerprint, read_receipt
-from mwr_hpc.pipeline.units import Claim, Unit, finished, run_unit
+from mwr_hpc.pipeline.units import Claim, Unit, finished, published, require_own_targets, run_unit
 
 
 def write_file(inputs, parameters, output):
@@ -122,6 +123,44 @@ def test_target_that_lost_a_file_or_some_bytes_is_done_again(tmp_path, claim):
     assert not finished(unit)
 
 
+def test_file_that_was_altered_in_place_is_done_again(tmp_path, claim):
+    unit = file_unit(tmp_path)
+    receipt = run_unit(unit, claim)
+    unit.target.write_text("jello")
+    assert published(unit, receipt) and not finished(unit, receipt)
+
+
+def test_file_is_never_without_its_receipt_and_the_receipt_alone_proves_nothing(tmp_path, claim, monkeypatch):
+    """A kill just before the file is published or just after it: what is there is known to be this program's."""
+    unit, book = file_unit(tmp_path), ReceiptBook(tmp_path / "receipts")
+
+    def killed(partial, target):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(units, "publish", killed)
+        run_unit(unit, claim)
+    assert not finished(unit, read_receipt(unit.receipt))
+    unit.target.write_text("an older result")
+    assert not finished(unit, read_receipt(unit.receipt))
+    require_own_targets([unit], book)
+
+
+@pytest.mark.parametrize("make", [file_unit, folder_unit])
+def test_what_this_program_did_not_make_is_not_replaced(tmp_path, claim, make):
+    unit, book = make(tmp_path), ReceiptBook(tmp_path / "receipts")
+    require_own_targets([unit], book)
+    for foreign in (lambda: unit.target.mkdir(parents=True), lambda: (unit.target.rmdir(), unit.target.write_text(""))):
+        foreign()
+        with pytest.raises(InputError, match=rf"{unit.target.name}: is there.*choose another --out"):
+            require_own_targets([unit], book)
+    unit.target.unlink()
+    run_unit(unit, claim)
+    require_own_targets([unit, dataclasses.replace(unit, parameters={"text": "of another key"})], book)
+    with pytest.raises(InputError, match="is there"):
+        require_own_targets([dataclasses.replace(unit, name="b")], book)
+
+
 def test_receipt_without_its_target_proves_nothing(tmp_path, claim):
     unit = file_unit(tmp_path)
     receipt = run_unit(unit, claim)
@@ -152,6 +191,17 @@ def test_fingerprint_changes_with_size_and_time(tmp_path):
     os.utime(path, ns=(0, 10**9))
     assert fingerprint(path) != first
     assert fingerprint(None) is None
+
+
+def test_the_fingerprint_of_a_folder_is_that_of_the_volumes_in_it(tmp_path):
+    (tmp_path / "noise.mrc").write_text("a")
+    first = fingerprint(tmp_path)
+    (tmp_path / "notes.txt").write_text("b")
+    (tmp_path / "._noise.mrc").write_text("c")
+    (tmp_path / "folder").mkdir()
+    assert fingerprint(tmp_path) == first
+    (tmp_path / "more.REC").write_text("d")
+    assert fingerprint(tmp_path) != first
 
 
 def test_book_finds_a_receipt_before_and_after_folding_and_forgets_on_request(tmp_path, claim):

@@ -4,7 +4,9 @@ import os
 
 import pytest
 
-from mwr_hpc.training.hardware import available_threads, resolve_precision
+from mwr_hpc.errors import ConfigError
+from mwr_hpc.training import hardware
+from mwr_hpc.training.hardware import available_threads, check_devices, resolve_precision
 
 
 @pytest.mark.parametrize(
@@ -19,6 +21,16 @@ def test_automatic_precision_is_what_the_processor_multiplies(tmp_path, flags, e
 def test_a_precision_that_was_asked_for_is_kept(tmp_path):
     assert resolve_precision("float32", tmp_path / "absent") == "float32"
     assert resolve_precision("auto", tmp_path / "absent") == "float32"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "says"), [(0, "none is .*leave the option out"), (1, "1 are, from 0 to 0.*name those")]
+)
+def test_gpus_that_are_not_there_are_refused(monkeypatch, gpus, says):
+    monkeypatch.setattr(hardware, "_gpu_capabilities", lambda: [(8, 0)] * gpus)
+    with pytest.raises(ConfigError, match=rf"--gpuID 0,1: GPU {gpus} is not visible.*{says}"):
+        check_devices((0, 1))
+    check_devices(range(gpus))
 
 
 def test_threads_come_from_the_launcher_slurm_or_the_affinity(monkeypatch):
