@@ -117,6 +117,62 @@ def test_broken_tomograms_are_named_and_the_rest_is_corrected(trained, here):
     assert (again.code, again.err.partition("Failed")[2]) == (1, ended.err.partition("Failed")[2])
 
 
+def test_another_runs_models_are_not_taken_for_this_ones(trained, here):
+    folder, _ = trained
+    message = refusal(
+        *("train", "--input_dir", folder / "in", "--run_dir", "new", "--result_dir", folder / "run/results"),
+        *("--mask_dir", folder / "masks", "--allow_missing_masks", *SHORT_TRAINING),
+    )
+    assert "model_iter01.h5: a model that the run in" in message and "choose another --result_dir" in message
+
+
+def test_a_folder_of_results_that_another_run_is_writing_to(here):
+    volume("in/a.mrc")
+    with RunLock(Path("results/.mwr_hpc/models_lock.json")):
+        ended = run(*TRAIN, "--result_dir", "results")
+    assert ended.code == 2 and "use another --result_dir" in ended.err
+    assert not Path("run/config.yaml").exists()
+
+
+def test_a_run_that_was_moved_goes_on_but_not_with_another_folder_of_results(trained, here):
+    folder, _ = trained
+    shutil.copytree(folder / "run", "moved")
+    words = ["train", "--input_dir", folder / "in", "--run_dir", "moved", *SHORT_TRAINING]
+    words += ["--mask_dir", folder / "masks", "--allow_missing_masks"]
+    before = Path("moved/results/model_iter01.h5").stat().st_mtime_ns
+    assert run(*words).code == 1  # of the broken tomograms
+    assert Path("moved/results/model_iter01.h5").stat().st_mtime_ns == before
+    ended = run(*words, "--result_dir", "elsewhere")
+    assert ended.code == 2 and "result_dir" in ended.err and "started with other settings" in ended.err
+
+
+def test_results_of_others_are_not_replaced(here):
+    volume("in/a.mrc")
+    small_model("model.h5")
+    small_model("model2.h5")
+    volume("out/a_corrected.mrc")
+    Path("out/a.ome.zarr").mkdir()
+    (Path("out/a.ome.zarr") / "precious").touch()
+    for words in (["predict", "model.h5", "in", "--out", "out"], ["convert", "in", "--out", "out"]):
+        assert "is there, but this command did not make it" in refusal(*words)
+    Path("tables").mkdir()
+    Path("tables/results.csv").touch()
+    assert "results.csv: is there" in refusal("predict", "model.h5", "model2.h5", "in", "--out", "tables")
+
+
+def test_own_results_are_made_again_for_other_settings(here):
+    volume("in/a.mrc")
+    small_model("model.h5")
+    words = ["predict", "model.h5", "in", "--out", "out", "--format", "both"]
+    assert run(*words).code == 0
+    content = Path("out/a_corrected.mrc").read_bytes()
+    flipped(Path("out/a_corrected.mrc"), -1)
+    assert run(*words).code == 0
+    assert Path("out/a_corrected.mrc").read_bytes() == content
+    assert run(*words, "--dtype", "float16").code == 0
+    assert Path("out/a_corrected.mrc").stat().st_size < len(content)
+
+
 def test_nothing_but_broken_tomograms_is_no_training(here):
     damaged_volume("in/nan.mrc", np.nan)
     os.truncate(volume("in/short.mrc"), 5000)

@@ -17,9 +17,8 @@ from mwr_hpc.pipeline.backend import PREDICTION, PREPARATION
 from mwr_hpc.pipeline.launch import JOB_FILE
 from mwr_hpc.pipeline.stages import Quarantine
 from mwr_hpc.pipeline.status import coordinator_of
-from mwr_hpc.pipeline.sweep import STATE_FOLDER
 from mwr_hpc.pipeline.training_job import UNIT
-from mwr_hpc.run_directory import RunDirectory
+from mwr_hpc.run_directory import STATE_FOLDER, RunDirectory
 
 COORDINATOR, SWEEP = "coordinator", "sweep"
 """Units in the names of the jobs that `submit` submits."""

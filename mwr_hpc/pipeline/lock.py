@@ -58,6 +58,8 @@ class RunLock:
         The lock file.
     beat, patience
         Seconds between beats, and without one after which another host's holder counts as dead.
+    option
+        With which another folder can be named, for the message.
 
     Raises
     ------
@@ -67,7 +69,7 @@ class RunLock:
         On entering, when the lock's folder cannot be made or written to.
     """
 
-    def __init__(self, path: Path, beat: float = BEAT, patience: float = PATIENCE) -> None:
+    def __init__(self, path: Path, beat: float = BEAT, patience: float = PATIENCE, option: str = "--run_dir") -> None:
         self.path = path
         self.holder = Holder(
             token=uuid.uuid4().hex,
@@ -77,7 +79,7 @@ class RunLock:
             started=_start_time(os.getpid()) or 0,
             job=os.environ.get("SLURM_JOB_ID"),
         )
-        self._beat, self._patience = beat, patience
+        self._beat, self._patience, self._option = beat, patience, option
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep_beating, name="run lock", daemon=True)
 
@@ -103,7 +105,7 @@ class RunLock:
                 raise ConfigError(
                     f"{self.path.parent}: this run is held by another coordinator, process {current.pid} on "
                     f"{current.host}{f' (SLURM job {current.job})' if current.job else ''}, which is alive. "
-                    "Wait for it, stop it, or use another --run_dir."
+                    f"Wait for it, stop it, or use another {self._option}."
                 )
             if current != observed:
                 observed, since = current, time.monotonic()

@@ -13,10 +13,10 @@ from mwr_hpc.io.volume import MRC_SUFFIXES
 from mwr_hpc.missing_wedge.cohort import cohort_from_files, tomogram_files
 from mwr_hpc.numerics.wedge import effective_tilt_range
 from mwr_hpc.pipeline.lock import RunLock
-from mwr_hpc.pipeline.receipts import RECEIPT_NAME, ReceiptBook, fingerprint, read_receipt
+from mwr_hpc.pipeline.receipts import ReceiptBook, fingerprint
 from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner
-from mwr_hpc.pipeline.sweep import STATE_FOLDER
-from mwr_hpc.pipeline.units import Claim, Unit, partials_removed
+from mwr_hpc.pipeline.units import Claim, Unit, partials_removed, require_own_targets
+from mwr_hpc.run_directory import STATE_FOLDER
 
 MASK_END = "_mask"
 NOISE_STAGE = "generate_noise"
@@ -33,9 +33,9 @@ def make_masks(settings: MakeMaskSettings, emit: Emit, should_stop: ShouldStop) 
     Raises
     ------
     ConfigError
-        One mask file is named for a folder of tomograms, or a mask's place is taken by something else.
+        One mask file is named for a folder of tomograms.
     InputError
-        No input can be used, two have one id, or no space is left.
+        No input can be used, two have one id, a mask's place is taken by something else, or no space is left.
     StopRequested
         After a stop in good order.
     """
@@ -65,11 +65,7 @@ def make_masks(settings: MakeMaskSettings, emit: Emit, should_stop: ShouldStop) 
         )
         for entry in cohort.entries
     ]
-    for unit in units:
-        if unit.target.exists() and book.get(unit.stage, unit.name) is None:
-            raise ConfigError(
-                f"{unit.target}: is there, but this command did not make it; move it away, or name another OUT"
-            )
+    require_own_targets(units, book)
     workers = min(settings.preprocessing_ncpus or available_cores(), len(units))
     pool = local_pool if workers > 1 else lambda _: nullcontext(InlinePool())
     done, failed = _run(units, book, folder, cohort.ids, lambda: pool(workers), emit, should_stop)
@@ -90,17 +86,12 @@ def generate_noise(settings: GenerateNoiseSettings, emit: Emit, should_stop: Sho
 
     Raises
     ------
-    ConfigError
-        Something else is where the array shall be.
     InputError
-        No space is left.
+        Something else is where the array shall be, or no space is left.
     StopRequested
         After a stop in good order.
     """
     out = settings.out
-    made = read_receipt(out / RECEIPT_NAME)
-    if out.exists() and (made is None or made.stage != NOISE_STAGE):
-        raise ConfigError(f"--out {out}: is there, but this command did not make it; name a new path")
     require_writable(out.parent)
     book = ReceiptBook(out.parent / STATE_FOLDER / "receipts")
     unit = Unit(
@@ -115,6 +106,7 @@ def generate_noise(settings: GenerateNoiseSettings, emit: Emit, should_stop: Sho
         },
         target=out,
     )
+    require_own_targets([unit], book)
     done, failed = _run([unit], book, out.parent, {out.name}, lambda: nullcontext(InlinePool()), emit, should_stop)
     return Outcome(failed, done)
 

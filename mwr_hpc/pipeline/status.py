@@ -18,9 +18,8 @@ from mwr_hpc.io.atomic import PARTIAL
 from mwr_hpc.pipeline.lock import PATIENCE, read_holder
 from mwr_hpc.pipeline.receipts import ReceiptBook
 from mwr_hpc.pipeline.stages import Quarantine
-from mwr_hpc.pipeline.sweep import STATE_FOLDER
 from mwr_hpc.pipeline.training_units import newest_trained
-from mwr_hpc.run_directory import RunDirectory
+from mwr_hpc.run_directory import STATE_FOLDER, RunDirectory
 from mwr_hpc.training.curves import read_curves
 
 

@@ -7,15 +7,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from mwr_hpc.errors import InputError
 from mwr_hpc.io.atomic import atomic_file
 from mwr_hpc.io.star import write_star
 from mwr_hpc.pipeline.lock import RunLock, critical_section
 from mwr_hpc.pipeline.receipts import ReceiptBook
 from mwr_hpc.pipeline.stages import Quarantine
-from mwr_hpc.pipeline.units import Unit, finished
+from mwr_hpc.pipeline.units import Unit, published
 
-STATE_FOLDER = ".mwr_hpc"
-"""Beside the results: receipts, lock and logs of the commands that wrote them."""
+TABLES = ("results.csv", "results.star")
 
 Item = TypeVar("Item")
 
@@ -104,6 +104,21 @@ class Row:
     host: str = ""
 
 
+def require_own_tables(out: Path, state: Path) -> None:
+    """See that the tables of results replace none but those of an earlier call.
+
+    Raises
+    ------
+    InputError
+        Another file has the name of one, in a folder where this program has not worked yet.
+    """
+    for path in (out / name for name in TABLES):
+        if path.exists() and not state.is_dir():
+            raise InputError(
+                f"{path}: is there, but this command did not make it; move it away, or choose another --out"
+            )
+
+
 def write_results(
     out: Path,
     plan: Sequence[Planned],
@@ -121,18 +136,18 @@ def write_results(
         rows = [_row(one, book, quarantines[one.unit.stage]) for one in plan]
         unusable = [Row(str(model), *item) for model in models for item in _unusable(problems)]
         records = [asdict(row) for row in sorted([*rows, *unusable], key=lambda row: (row.model, row.tomogram))]
-        with atomic_file(out / "results.csv") as partial, partial.open("w", newline="") as stream:
+        with atomic_file(out / TABLES[0]) as partial, partial.open("w", newline="") as stream:
             table = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
             table.writeheader()
             table.writerows(records)
         star = [{column: record[name] for name, column in COLUMNS.items()} for record in records]
-        write_star(out / "results.star", "results", star)
+        write_star(out / TABLES[1], "results", star)
 
 
 def _row(planned: Planned, book: ReceiptBook, quarantine: Quarantine) -> Row:
     unit = planned.unit
     named = str(planned.model), unit.name, str(unit.target)
-    receipt = finished(unit, book.get(unit.stage, unit.name) if unit.receipt else None)
+    receipt = published(unit, book.get(unit.stage, unit.name) if unit.receipt else None)
     if receipt is not None:
         return Row(*named, "done", seconds=receipt.seconds, host=receipt.host)
     record = quarantine.get(unit.name)

@@ -20,11 +20,13 @@ from typing import Any
 import numpy as np
 
 from mwr_hpc import __version__
+from mwr_hpc.errors import InputError
 from mwr_hpc.io.atomic import PARTIAL, disk_full_reported, partial_path, publish, sync_tree
 from mwr_hpc.pipeline.lock import check_token
 from mwr_hpc.pipeline.receipts import (
     RECEIPT_NAME,
     Receipt,
+    ReceiptBook,
     checksum,
     measure,
     read_receipt,
@@ -105,10 +107,39 @@ def finished(unit: Unit, recorded: Receipt | None = None) -> Receipt | None:
     recorded
         The receipt that the run's book has for it, for a unit whose target is a file.
     """
+    receipt = published(unit, recorded)
+    if receipt is None or receipt.checksum is None:
+        return receipt
+    return receipt if checksum(unit.target) == receipt.checksum else None
+
+
+def published(unit: Unit, recorded: Receipt | None = None) -> Receipt | None:
+    """As `finished`, for a report: files are not read, so one that was altered in place is not noticed."""
     receipt = read_receipt(unit.target / RECEIPT_NAME) if unit.receipt is None else recorded
     if receipt is None or receipt.key != unit.key or not unit.target.exists():
         return None
     return receipt if measure(unit.target) == (receipt.files, receipt.bytes) else None
+
+
+def require_own_targets(units: Iterable[Unit], book: ReceiptBook) -> None:
+    """See that nothing would be replaced but what earlier calls of the same command made, be it from other inputs.
+
+    Raises
+    ------
+    InputError
+        Something without a receipt is where a unit's result shall be.
+    """
+    for unit in units:
+        if not os.path.lexists(unit.target):
+            continue
+        if unit.receipt is None:
+            made = read_receipt(unit.target / RECEIPT_NAME)
+        else:
+            made = book.get(unit.stage, unit.name) if unit.target.is_file() else None
+        if made is None or made.name != unit.name:
+            raise InputError(
+                f"{unit.target}: is there, but this command did not make it; move it away, or choose another --out"
+            )
 
 
 def run_unit(
@@ -173,10 +204,11 @@ def _run_and_publish(unit: Unit, claim: Claim, attempt: int, more: Mapping[str, 
             write_receipt(partial / RECEIPT_NAME, receipt)
         sync_tree(partial)
         claim.check()
+        if unit.receipt is not None:
+            # First, so that no file of ours is ever without one; until the file is there, the checksum does not fit.
+            write_receipt(unit.receipt, receipt)
         _remove(unit.target)
         publish(partial, unit.target)
-        if unit.receipt is not None:
-            write_receipt(unit.receipt, receipt)
         return receipt
     finally:
         _remove(partial)
