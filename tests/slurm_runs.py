@@ -31,9 +31,9 @@ slurm:
   interface: {interface}
   coordinator: {{memory: 500M, walltime: "{walltime}"}}
   # So much memory that each job of a pool has a node for itself.
-  preparation: {{workers: 3, memory: 5G, walltime: "1:00:00"}}
-  training: {{nodes: 2, memory: 2G, walltime: "1:00:00"}}
-  prediction: {{workers: 3, memory: 5G, walltime: "1:00:00"}}
+  preparation: {{workers: 3, cores: 1, memory: 5G, walltime: "1:00:00"}}
+  training: {{nodes: 2, cores: 1, memory: 2G, walltime: "1:00:00"}}
+  prediction: {{workers: 3, cores: 1, memory: 5G, walltime: "1:00:00"}}
 """
 
 ONE_THREAD = {"SLURM_CPUS_ON_NODE": "2", "TF_NUM_INTRAOP_THREADS": "1", "OMP_NUM_THREADS": "1"}

@@ -121,7 +121,7 @@ def work_as_rank(
         if communicator.rank == 0:
             take_over(claim, start)
         claim = claim_of_start(claim, start)
-    if job.train is not None and not _trained(job.train, communicator):
+    if job.train is not None and not _trained(job.train, communicator, devices):
         services: dict[str, Any] = {
             "checkpoint_folder": job.checkpoint_folder,
             "curves_path": job.curves_path,
@@ -145,8 +145,11 @@ def work_as_rank(
         _predict(complete, claim, emit)
 
 
-def _trained(unit: Unit, communicator: Communicator) -> bool:
+def _trained(unit: Unit, communicator: Communicator, devices: Sequence[int] | None) -> bool:
     """Whether an earlier start of this job has published the model; rank 0 decides, so that all do the same."""
+    from mwr_hpc.training.framework import configure
+
+    configure(devices, unit.parameters["deterministic"])  # asking the other ranks starts TensorFlow
     assert unit.receipt is not None, "a model is a file"
     done = communicator.rank == 0 and finished(unit, read_receipt(unit.receipt)) is not None
     return bool(communicator.broadcast(np.array([done], np.uint8))[0])

@@ -86,6 +86,8 @@ class TrainingJobs:
             )
         except ClusterError as error:
             lines = [line for line in _lines(log) if not is_event(line)][-LAST_LINES:]
+            if not lines:
+                raise
             raise ClusterError(f"{error}. The last lines of {log}:\n" + "\n".join(f"    {x}" for x in lines)) from None
 
     def adopt(self) -> None:
