@@ -61,7 +61,7 @@ def test_a_rank_that_ends_badly_takes_the_others_with_it(launch: Launcher, end: 
 
 def test_a_rank_that_blames_the_input_passes_its_exit_code_and_message_on(launch: Launcher) -> None:
     program = f"if rank == 1:\n    print('a.mrc: is cut off')\n    sys.exit(2)\n{SLEEP}"
-    with pytest.raises(InputError, match="a.mrc: is cut off"):
+    with pytest.raises(InputError, match=r"a\.mrc: is cut off"):
         launch(program, 2)
     assert InputError.exit_code == 2 and ClusterError.exit_code == 70
 

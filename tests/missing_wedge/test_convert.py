@@ -64,6 +64,28 @@ def test_big_endian_headers_survive(tmp_path: Path) -> None:
     assert converted.mrc_header == read_header(path)
 
 
+def test_what_was_converted_can_be_converted_again(tmp_path: Path) -> None:
+    volume = noise()
+    volume[:, :, :3] = 7
+    figures = convert(write(tmp_path / "a.mrc", volume))
+    again = convert_tomogram({"tomogram": tmp_path / "a.ome.zarr"}, {}, tmp_path / "b.ome.zarr")
+    for name in ("statistics", "shape", "dtype", "voxel_size"):
+        assert again[name] == figures[name]
+    first, second = open_ome_zarr(tmp_path / "a.ome.zarr"), open_ome_zarr(tmp_path / "b.ome.zarr")
+    np.testing.assert_array_equal(second.data[:], volume)
+    assert second.mrc_header == first.mrc_header and second.attributes["interior"] == first.attributes["interior"]
+
+
+def test_a_voxel_size_is_taken_where_the_header_has_none(tmp_path: Path) -> None:
+    for name, voxel_size, expected in (("without", 0.0, 8.5), ("with", 10.0, 10.0)):
+        with MrcWriter(tmp_path / f"{name}.mrc", (8, 8, 8), np.float32, voxel_size=voxel_size) as writer:
+            writer.write(0, noise((8, 8, 8)).astype(np.float32))
+        target = tmp_path / f"{name}.ome.zarr"
+        figures = convert_tomogram({"tomogram": tmp_path / f"{name}.mrc"}, {"voxel_size": 8.5}, target)
+        assert figures["voxel_size"] == pytest.approx([expected] * 3)
+        assert open_ome_zarr(target).voxel_size == pytest.approx((expected,) * 3)
+
+
 def test_constant_borders_do_not_count(tmp_path: Path) -> None:
     inner = noise()
     figures = convert(write(tmp_path / "a.mrc", np.pad(inner, [(3, 2), (0, 4), (5, 0)])))
