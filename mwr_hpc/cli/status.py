@@ -37,14 +37,12 @@ def add_to(app: typer.Typer) -> None:
 def run(given: Given) -> int:
     """Print the status, with --watch again and again."""
     settings = settings_from(StatusSettings, given)
-    from mwr_hpc.pipeline.jobs import jobs_seen
-    from mwr_hpc.pipeline.status import status_of
+    from mwr_hpc.pipeline.jobs import status_with_jobs
 
     while True:
-        status, jobs = status_of(settings.run), jobs_seen(settings.run)
+        status, jobs = status_with_jobs(settings.run)
         typer.echo(json.dumps(_as_record(status, jobs)) if given.json else _as_text(status, jobs))
-        ended = status.state == "finished" or (status.state == "stopped" and not jobs)
-        if not settings.watch or ended:
+        if not settings.watch or status.state in ("finished", "stopped"):
             return 0
         time.sleep(SECONDS_BETWEEN_LOOKS)
 

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mwr_hpc.cluster.followed_job import submit_attempt
@@ -16,7 +16,7 @@ from mwr_hpc.io.atomic import require_writable
 from mwr_hpc.pipeline.backend import PREDICTION, PREPARATION
 from mwr_hpc.pipeline.launch import JOB_FILE
 from mwr_hpc.pipeline.stages import Quarantine
-from mwr_hpc.pipeline.status import coordinator_of
+from mwr_hpc.pipeline.status import Status, coordinator_of, status_of
 from mwr_hpc.pipeline.training_job import UNIT
 from mwr_hpc.run_directory import STATE_FOLDER, RunDirectory
 
@@ -137,12 +137,20 @@ def _end(slurm: Slurm, jobs: Sequence[Job], tell: Callable[[str], None]) -> None
     slurm.end([job.id for job in jobs], gently=True)
 
 
-def jobs_seen(folder: Path) -> list[Job] | None:
-    """The waiting and running jobs of a run; None where SLURM does not answer."""
+def status_with_jobs(folder: Path) -> tuple[Status, list[Job] | None]:
+    """Where a run stands, and its waiting and running jobs; None for these where SLURM does not answer.
+
+    Raises
+    ------
+    ConfigError
+        There is no run.
+    """
+    status = status_of(folder)
     try:
-        return Slurm(patience=0.0).all_of(run_tag(folder))
+        jobs = Slurm(patience=0.0).all_of(run_tag(folder))
     except ClusterError:
-        return None
+        return status, None
+    return (replace(status, state="waiting") if jobs and status.state == "stopped" else status), jobs
 
 
 def retry(folder: Path, identifiers: Sequence[str]) -> list[str]:

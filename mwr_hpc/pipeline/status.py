@@ -86,7 +86,8 @@ class Status:
     Attributes
     ----------
     state
-        running, silent (its coordinator has not been heard of for long), stopped or finished.
+        running, silent (its coordinator has not been heard of for long), stopped or finished; where SLURM answers also
+        waiting (a job of the run will go on with it).
     coordinator
         Host, process and job of the one that holds the run, None when nobody does.
     iteration, iterations
@@ -134,6 +135,8 @@ def status_of(folder: Path) -> Status:
     state = folder / STATE_FOLDER
     if state.is_dir():
         return _of_sweep(folder, state)
+    if (folder / "jobs").is_dir():  # submitted, and not begun
+        return Status(str(folder), "stopped", None)
     raise ConfigError(f"{folder}: no run of `mwr-hpc train` or `predict`; name the folder that it writes to")
 
 

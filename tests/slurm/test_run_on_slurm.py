@@ -29,6 +29,7 @@ def test_a_run_and_a_sweep_on_slurm_are_those_of_this_host(runs: Runs) -> None:
     assert "distributed.cli.dask_worker" in planned.stdout and not run.exists()
 
     job, watcher = runs.submitted(*train, "--run_dir", run), Watcher(run)
+    assert json.loads(runs.command("status", run, "--json").stdout)["state"] in ("waiting", "running")
     again = runs.command("submit", *train, "--run_dir", run)
     assert again.returncode == 2 and "has a job already" in again.stderr
     log = run / "logs/coordinator.out"
@@ -39,6 +40,8 @@ def test_a_run_and_a_sweep_on_slurm_are_those_of_this_host(runs: Runs) -> None:
     trained = [receipt for receipt in receipts(run / "receipts") if receipt["stage"] == "train"]
     assert [(receipt["figures"]["ranks"], receipt["attempt"]) for receipt in trained] == [(2, 1)] * 2
     assert len(hosts(receipts(run / "receipts"), "predicted_01")) == 2
+
+    assert (run / ".secrets").stat().st_mode & 0o777 == 0o700
 
     assert runs.locally(*train, "--run_dir", alone, "--ranks", 2).returncode == 1
     assert models(run) == models(alone) and len(models(run)) == 2
