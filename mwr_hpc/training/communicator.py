@@ -27,6 +27,9 @@ STDERR = 2
 class Communicator(Protocol):
     """What the engine asks of the ranks."""
 
+    def __hash__(self) -> int:
+        """By identity, as objects usually do."""
+
     @property
     def rank(self) -> int:
         """This rank, from 0."""
