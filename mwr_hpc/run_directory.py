@@ -8,6 +8,10 @@ STATE_FOLDER = ".mwr_hpc"
 """Beside results in a folder of the user's: receipts, lock and logs of the commands that wrote them."""
 
 
+UNUSABLE = "unusable.json"
+"""The tomograms that cannot be opened, and why."""
+
+
 class RunDirectory:
     """Names the files and folders of one training run.
 
@@ -26,7 +30,7 @@ class RunDirectory:
         self.cohort = self.root / "tomograms.star"
         self.lock = self.root / "lock.json"
         self.events = self.root / "events.jsonl"
-        self.unusable = self.root / "unusable.json"
+        self.unusable = self.root / UNUSABLE
         self.receipts = self.root / "receipts"
         self.quarantine = self.receipts / "quarantine"
         self.logs = self.root / "logs"

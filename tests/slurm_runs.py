@@ -17,6 +17,9 @@ from virtual_slurm import VirtualSlurm
 
 REPOSITORY = Path(__file__).parents[1]
 
+BROKEN = {"nan", "cut", "size"}
+"""Ids of the tomograms that cannot be used."""
+
 TRAINING = [
     *("--cube_size", 8, "--crop_size", 12, "--unet_depth", 1, "--filter_base", 2, "--convs_per_depth", 1),
     *("--ncube", 2, "--rotations", 2, "--epochs", 2, "--steps_per_epoch", 4, "--batch_size", 2, "--iterations", 2),
@@ -41,13 +44,14 @@ ONE_THREAD = {"SLURM_CPUS_ON_NODE": "2", "TF_NUM_INTRAOP_THREADS": "1", "OMP_NUM
 
 
 def tomograms(folder: Path, good: int) -> Path:
-    """Write `good` tomograms of noise, and three that cannot be used: with a NaN, cut off, and too thin."""
+    """Write `good` tomograms of noise, and three that cannot be used: with a NaN, cut off, and of the wrong size."""
     for number in range(good):
         volume(folder / f"t{number:02d}.mrc", seed=number)
     damaged_volume(folder / "nan.mrc", np.nan)
     whole = volume(folder / "cut.mrc").read_bytes()
     (folder / "cut.mrc").write_bytes(whole[: len(whole) // 2])
-    volume(folder / "thin.mrc", shape=(4, 24, 24))
+    with volume(folder / "size.mrc").open("r+b") as stream:
+        stream.write(np.array([24, 24, 0], np.int32).tobytes())  # a header without sections
     return folder
 
 

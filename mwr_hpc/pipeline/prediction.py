@@ -25,10 +25,11 @@ from mwr_hpc.pipeline.backend import ON_THIS_HOST, Backend, Place
 from mwr_hpc.pipeline.event_log import recording
 from mwr_hpc.pipeline.receipts import ReceiptBook, checksum, fingerprint
 from mwr_hpc.pipeline.stages import Outcome, StageRunner
+from mwr_hpc.pipeline.starting import write_unusable
 from mwr_hpc.pipeline.sweep import Planned, Share, locked, quarantine_of, require_own_tables, write_results
 from mwr_hpc.pipeline.training_units import stated_voxel_size
 from mwr_hpc.pipeline.units import Claim, Unit, partials_removed, require_own_targets
-from mwr_hpc.run_directory import STATE_FOLDER
+from mwr_hpc.run_directory import STATE_FOLDER, UNUSABLE
 from mwr_hpc.training.hardware import check_devices
 from mwr_hpc.training.model_file import read_model
 
@@ -125,6 +126,7 @@ def predict(settings: PredictSettings, emit: Emit, should_stop: ShouldStop, back
         backend.take_over(place, adopt=False)
         whole = without_partials(folders, [state])
         entered.enter_context(partials_removed(one.unit for one in mine) if share else whole)
+        write_unusable(state / UNUSABLE, cohort.problems)
         claim = Claim(lock.path, lock.token)
         pool = entered.enter_context(backend.prediction(place))
         try:

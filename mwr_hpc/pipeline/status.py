@@ -19,7 +19,7 @@ from mwr_hpc.pipeline.lock import PATIENCE, read_holder
 from mwr_hpc.pipeline.receipts import ReceiptBook
 from mwr_hpc.pipeline.stages import Quarantine
 from mwr_hpc.pipeline.training_units import newest_trained
-from mwr_hpc.run_directory import STATE_FOLDER, RunDirectory
+from mwr_hpc.run_directory import STATE_FOLDER, UNUSABLE, RunDirectory
 from mwr_hpc.training.curves import read_curves
 
 
@@ -145,8 +145,7 @@ def _of_training(run: RunDirectory) -> Status:
     run = RunDirectory(run.root, settings.result_dir)
     history = _history([run.events])
     coordinator, alive = _coordinator([run.lock])
-    left_out = json.loads(run.unusable.read_text()) if run.unusable.exists() else {}
-    left_out |= _left_out([run.quarantine])
+    left_out = _left_out(run.unusable, [run.quarantine])
     complete = newest_trained(run, ReceiptBook(run.receipts)) >= settings.iterations
     stage = history.current
     state = alive or ("finished" if complete else "stopped")
@@ -195,7 +194,7 @@ def _of_sweep(folder: Path, state: Path) -> Status:
         failed=failed,
         per_hour=_per_hour(current, state_word),
         stage_seconds_left=_stage_seconds_left(current, state_word),
-        left_out=_left_out(sorted((state / "quarantine").glob("*"))),
+        left_out=_left_out(state / UNUSABLE, sorted((state / "quarantine").glob("*"))),
     )
 
 
@@ -229,8 +228,9 @@ def coordinator_of(folder: Path) -> tuple[dict[str, Any] | None, str | None]:
     return _coordinator([RunDirectory(folder).lock, *sorted((folder / STATE_FOLDER).glob("lock*.json"))])
 
 
-def _left_out(folders: Iterable[Path]) -> dict[str, str]:
-    return {one.identifier: f"{one.stage}: {one.reason}" for folder in folders for one in Quarantine(folder)}
+def _left_out(unusable: Path, folders: Iterable[Path]) -> dict[str, str]:
+    left_out = json.loads(unusable.read_text()) if unusable.exists() else {}
+    return left_out | {one.identifier: f"{one.stage}: {one.reason}" for folder in folders for one in Quarantine(folder)}
 
 
 def _per_hour(stage: Stage | None, state: str) -> float | None:
