@@ -36,7 +36,7 @@ def test_a_run_and_a_sweep_on_slurm_are_those_of_this_host(runs: Runs) -> None:
     assert runs.ended(job, log, watcher) == "1:0", text_of(log)
     status = json.loads(runs.command("status", run, "--json").stdout)
     assert (status["state"], status["jobs"], set(status["left_out"])) == ("finished", [], BROKEN)
-    assert {"convert", "train"} <= set(watcher.stages)
+    assert "train" in watcher.stages
     trained = [receipt for receipt in receipts(run / "receipts") if receipt["stage"] == "train"]
     assert [(receipt["figures"]["ranks"], receipt["attempt"]) for receipt in trained] == [(2, 1)] * 2
     assert len(hosts(receipts(run / "receipts"), "predicted_01")) == 2
