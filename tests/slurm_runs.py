@@ -11,7 +11,8 @@ import numpy as np
 from commanding import damaged_volume, volume
 from killing import PROGRAM
 from launching import wait_until
-from mwr_hpc.cluster.slurm import ENDED, run_tag
+from mwr_hpc.cluster.job_name import run_tag
+from mwr_hpc.cluster.slurm import ENDED
 from mwr_hpc.pipeline.status import Status, status_of
 from virtual_slurm import VirtualSlurm
 

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mwr_hpc.cluster.slurm import Job, JobName, Slurm
+from mwr_hpc.cluster.job_name import JobName
+from mwr_hpc.cluster.slurm import Job, Slurm
 from mwr_hpc.errors import ClusterError, StopRequested, WorkGoesOn
 from mwr_hpc.events import ShouldStop
 from mwr_hpc.io.atomic import atomic_file

@@ -16,9 +16,10 @@ from typing import Any
 
 import psutil
 
+from mwr_hpc.cluster.job_name import JobName
 from mwr_hpc.cluster.pool import DaskPool, Finished
 from mwr_hpc.cluster.rank_environment import thread_environment
-from mwr_hpc.cluster.slurm import JobName, Slurm
+from mwr_hpc.cluster.slurm import Slurm
 from mwr_hpc.cluster.submission import log_pattern, resource_words
 from mwr_hpc.cluster.worker_jobs import WorkerJobs
 from mwr_hpc.config.site import SiteProfile, WorkerResources

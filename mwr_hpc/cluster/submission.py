@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mwr_hpc.cluster.slurm import JobName
+from mwr_hpc.cluster.job_name import JobName
 from mwr_hpc.config.site import JobResources, SiteProfile, TrainingResources
 from mwr_hpc.errors import ConfigError
 

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mwr_hpc.cluster.slurm import ENDED, Job, JobName, Slurm
+from mwr_hpc.cluster.job_name import JobName
+from mwr_hpc.cluster.slurm import ENDED, Job, Slurm
 from mwr_hpc.errors import ClusterError, MwrError
 
 LINGER = 60.0

@@ -5,8 +5,8 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import ValidationInfo, model_validator
 
+from mwr_hpc.config.checks import check_multiple
 from mwr_hpc.config.fields import Settings, is_incomplete, option
-from mwr_hpc.config.training import check_multiple
 from mwr_hpc.config.values import FilePath, FilePaths, TiltRange
 
 INPUT, OUTPUT, METHOD, RESOURCES = "Input", "Output", "Method", "Resources"

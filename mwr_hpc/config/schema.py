@@ -5,10 +5,11 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import ValidationInfo, field_validator, model_validator
 
+from mwr_hpc.config.checks import check_one_place
 from mwr_hpc.config.fields import Settings, is_incomplete, option
 from mwr_hpc.config.preparation import CheckSettings, CohortSettings, GenerateNoiseSettings, MakeMaskSettings
 from mwr_hpc.config.runs import CancelSettings, RetrySettings, StatusSettings
-from mwr_hpc.config.training import TrainSettings, check_one_place
+from mwr_hpc.config.training import TrainSettings
 from mwr_hpc.config.values import DeviceIndices, FilePath, FilePaths, Size3, TiltRange
 
 __all__ = [

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mwr_hpc.cluster.allocation import Allocation, allocation_pool, ranks_argv
+from mwr_hpc.cluster.job_name import JobName, run_tag
 from mwr_hpc.cluster.pool import Finished, InlinePool, Pool, available_cores, local_pool
-from mwr_hpc.cluster.slurm import JobName, Slurm, run_tag
+from mwr_hpc.cluster.slurm import Slurm
 from mwr_hpc.cluster.slurm_pool import slurm_pool
 from mwr_hpc.config.site import SiteProfile, WorkerResources
 from mwr_hpc.errors import ConfigError

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from mwr_hpc.config.checks import default_crop_size
 from mwr_hpc.config.schema import CheckSettings
-from mwr_hpc.config.training import default_crop_size
 from mwr_hpc.errors import InputError, StopRequested
 from mwr_hpc.events import Emit, ShouldStop, StageFinished, StageStarted, UnitFinished
 from mwr_hpc.missing_wedge.check import CheckSizes, Finding, TomogramReport, check_group, check_tomogram

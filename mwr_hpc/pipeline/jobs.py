@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mwr_hpc.cluster.followed_job import submit_attempt
-from mwr_hpc.cluster.slurm import Job, JobName, Slurm, run_tag
+from mwr_hpc.cluster.job_name import JobName, run_tag
+from mwr_hpc.cluster.slurm import Job, Slurm
 from mwr_hpc.cluster.slurm_pool import Keys, WorkerScript
 from mwr_hpc.cluster.submission import submit_argv, sweep_argv, training_argv
 from mwr_hpc.config.schema import PredictSettings, TrainSettings

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mwr_hpc.cluster.followed_job import follow_job, wait_for_job
-from mwr_hpc.cluster.slurm import Job, JobName, Slurm
+from mwr_hpc.cluster.job_name import JobName
+from mwr_hpc.cluster.slurm import Job, Slurm
 from mwr_hpc.cluster.submission import training_argv
 from mwr_hpc.config.site import SiteProfile
 from mwr_hpc.errors import ClusterError

@@ -6,18 +6,8 @@ from pathlib import Path
 import pytest
 
 from mwr_hpc.cluster import slurm
-from mwr_hpc.cluster.slurm import (
-    Job,
-    JobName,
-    Ran,
-    Slurm,
-    clean_environment,
-    parse_job_name,
-    parse_sbatch,
-    parse_show_job,
-    parse_squeue,
-    run_tag,
-)
+from mwr_hpc.cluster.job_name import JobName, parse_job_name, run_tag
+from mwr_hpc.cluster.slurm import Job, Ran, Slurm, clean_environment, parse_sbatch, parse_show_job, parse_squeue
 from mwr_hpc.errors import ClusterError, StopRequested
 from mwr_hpc.events import never
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mwr_hpc.cluster.slurm import JobName
+from mwr_hpc.cluster.job_name import JobName
 from mwr_hpc.cluster.slurm_pool import Keys, WorkerScript, make_keys
 from mwr_hpc.cluster.submission import environment_words, job_script, submit_argv, sweep_argv, training_argv
 from mwr_hpc.config.site import JobResources, SiteProfile, TrainingResources, WorkerResources

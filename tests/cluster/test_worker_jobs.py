@@ -3,7 +3,8 @@
 import pytest
 
 from mwr_hpc.cluster import worker_jobs
-from mwr_hpc.cluster.slurm import Job, JobName
+from mwr_hpc.cluster.job_name import JobName
+from mwr_hpc.cluster.slurm import Job
 from mwr_hpc.cluster.worker_jobs import WorkerJobs
 from mwr_hpc.errors import ClusterError
 

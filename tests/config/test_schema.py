@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from mwr_hpc.config.checks import default_crop_size
 from mwr_hpc.config.fields import option_info
 from mwr_hpc.config.schema import COMMANDS, PredictSettings, SimulateSettings, TrainSettings
-from mwr_hpc.config.training import default_crop_size
 
 
 def train(**values):

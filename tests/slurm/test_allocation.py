@@ -8,7 +8,8 @@ import pytest
 
 from launching import wait_until
 from mwr_hpc.cluster.followed_job import follow_job
-from mwr_hpc.cluster.slurm import Job, JobName, Slurm
+from mwr_hpc.cluster.job_name import JobName
+from mwr_hpc.cluster.slurm import Job, Slurm
 from mwr_hpc.errors import ClusterError, StopRequested
 from mwr_hpc.events import never
 from virtual_slurm import VirtualSlurm

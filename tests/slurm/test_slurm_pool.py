@@ -9,7 +9,8 @@ import pytest
 
 from launching import wait_until
 from mwr_hpc.cluster import worker_jobs
-from mwr_hpc.cluster.slurm import JobName, Slurm
+from mwr_hpc.cluster.job_name import JobName
+from mwr_hpc.cluster.slurm import Slurm
 from mwr_hpc.cluster.slurm_pool import SlurmPool, slurm_pool
 from mwr_hpc.config.site import SiteProfile, WorkerResources
 from mwr_hpc.errors import ClusterError

@@ -1,0 +1,33 @@
+"""What several settings must hold: sizes that suit the network, and one place to work at."""
+
+from collections.abc import Mapping
+
+
+def check_one_place(asked: Mapping[str, object]) -> None:
+    """Raise ValueError when more than one of the options that say where to work is set."""
+    found = [name for name, value in asked.items() if value]
+    if len(found) > 1:
+        raise ValueError(f"found {' and '.join(found)}, which exclude one another; give one of them")
+
+
+def check_multiple(size: int, multiple: int) -> None:
+    """Raise ValueError, naming the nearest sizes that fit, unless `size` is a multiple of `multiple`."""
+    if size % multiple:
+        below = size // multiple * multiple
+        fitting = f"{below} or {below + multiple}" if below else f"{multiple}"
+        raise ValueError(f"not a multiple of {multiple} (2^unet_depth, what the network needs); use {fitting}")
+
+
+def check_crop(crop_size: int, cube_size: int, multiple: int) -> None:
+    """Raise ValueError, naming sizes that fit, unless a crop suits the network and holds the cube."""
+    check_multiple(crop_size, multiple)
+    if crop_size < cube_size:
+        raise ValueError(
+            f"smaller than cube_size {cube_size}, which is cut from it; "
+            f"use {default_crop_size(cube_size, multiple)} (1.5 x cube_size) or at least {cube_size}"
+        )
+
+
+def default_crop_size(cube_size: int, multiple: int) -> int:
+    """1.5 times the cube, rounded (halves up) to a multiple."""
+    return (3 * cube_size + multiple) // (2 * multiple) * multiple
