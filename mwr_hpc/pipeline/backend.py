@@ -18,7 +18,7 @@ from mwr_hpc.config.site import SiteProfile, WorkerResources
 from mwr_hpc.errors import ConfigError
 from mwr_hpc.events import Emit, ShouldStop
 from mwr_hpc.pipeline.launch import InProcess, Launcher, LocalRanks
-from mwr_hpc.pipeline.training_job import TrainingJobs
+from mwr_hpc.pipeline.training_job import TrainingJobs, require_no_job
 
 PREPARATION, PREDICTION = "prepare", "predict"
 """Units in the names of worker jobs."""
@@ -55,6 +55,11 @@ class Place:
     def secrets(self) -> Path:
         """Folder for keys."""
         return self.state / ".secrets"
+
+    @property
+    def records(self) -> Path:
+        """Folder for the attempts at jobs."""
+        return self.state / "jobs"
 
 
 class Backend(Protocol):
@@ -98,7 +103,8 @@ class OnThisHost:
         return asked
 
     def take_over(self, place: Place, adopt: bool) -> None:
-        """Nothing outlives a coordinator on its own host."""
+        """Nothing outlives a coordinator on its own host; one on SLURM may have been before it."""
+        require_no_job(place.folder, place.records, place.run)
 
     def preparation(self, place: Place, units: int, processes: int | None) -> AbstractContextManager[Pool]:
         """Worker processes."""
@@ -155,9 +161,8 @@ class OnSlurm:
 
     def _training(self, place: Place) -> TrainingJobs:
         slurm = Slurm(should_stop=place.should_stop)
-        records = place.state / "jobs"
         return TrainingJobs(
-            self.site, slurm, place.run, records, place.logs, place.emit, place.should_stop, self.interval
+            self.site, slurm, place.run, place.records, place.logs, place.emit, place.should_stop, self.interval
         )
 
     def _pool(
@@ -187,7 +192,8 @@ class InAllocation:
         return _ranks_of_site(asked, self.allocation.nodes * self.site.training.ranks)
 
     def take_over(self, place: Place, adopt: bool) -> None:
-        """Nothing outlives the allocation."""
+        """Nothing outlives an allocation; a coordinator elsewhere on SLURM may have been before it."""
+        require_no_job(place.folder, place.records, place.run)
 
     def preparation(self, place: Place, units: int, processes: int | None) -> AbstractContextManager[Pool]:
         """A worker on each core of each node."""

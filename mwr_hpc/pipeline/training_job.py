@@ -1,5 +1,6 @@
 """The training as a job of SLURM: submitted, watched through its log, and found again by the next coordinator."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from mwr_hpc.cluster.job_name import JobName
 from mwr_hpc.cluster.slurm import Job, Slurm
 from mwr_hpc.cluster.submission import training_argv
 from mwr_hpc.config.site import SiteProfile
-from mwr_hpc.errors import ClusterError
+from mwr_hpc.errors import ClusterError, ConfigError
 from mwr_hpc.events import Emit, Notice, ShouldStop
 from mwr_hpc.pipeline.launch import JOB_FILE
 from mwr_hpc.pipeline.rank_claim import new_claim
@@ -127,6 +128,28 @@ class TrainingJobs:
                 tell(line)
 
         return look
+
+
+def require_no_job(folder: Path, records: Path, run: str) -> None:
+    """See that no job of SLURM trains in a run that is to go on without SLURM.
+
+    Where SLURM does not answer, jobs of before lose their right to publish.
+
+    Raises
+    ------
+    ConfigError
+        One does.
+    """
+    if not any(records.glob(f"{UNIT}*.json")):
+        return
+    with contextlib.suppress(ClusterError):
+        for job in Slurm(patience=0.0).all_of(run):
+            raise ConfigError(
+                f"{folder}: job {job.id} ({job.name}) of SLURM is {job.state} and works on this run; go on with "
+                f"--slurm, or end it with `mwr-hpc cancel {folder}`"
+            )
+    for claim in folder.glob(f"iterations/*/{CLAIM_FILE}"):
+        claim.unlink()
 
 
 def _lines(log: Path) -> list[str]:
