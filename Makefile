@@ -37,7 +37,7 @@ test: environment
 	"$(BIN)/python" -m pytest
 
 soak: environment horovod
-	"$(BIN)/python" -m pytest -m soak --timeout 7200 tests/soak
+	"$(BIN)/python" -m pytest -m soak --timeout 7200
 
 bench: environment
 	@for script in benchmarks/*.py; do echo "== $$script"; "$(BIN)/python" "$$script"; done
