@@ -197,3 +197,18 @@ def test_two_runs_in_one_folder_and_no_second_coordinator(runs: Runs, few_alone:
         log = run / "logs/coordinator.out"
         assert runs.ended(job, log) == "1:0", text_of(log)
         assert models(run) == models(few_alone)
+
+
+def test_cancel_ends_the_jobs_of_one_run_and_it_goes_on(runs: Runs, few_alone: Path, cluster: VirtualSlurm) -> None:
+    run = runs.folder / "cancelled"
+    other = cluster.submit_shell("sleep 600", "--job-name=mwr.other-0.train_01.1")
+    job = runs.submitted(*train(runs, "few", run, *MORE))
+    wait_until(exists(run, "iterations/01/checkpoint/*.h5"), "no training began", 300)
+    ended = runs.command("cancel", run)
+    assert ended.returncode == 0 and "train_01" in ended.stdout, ended
+    assert cluster.job(job)["JobState"] == "CANCELLED" and runs.no_job_is_left(run)
+    assert "stopped in good order" in text_of(run / "logs/coordinator.out").lower()
+    assert cluster.state(other) == "RUNNING"
+    job = runs.submitted(*train(runs, "few", run, *MORE))
+    assert runs.ended(job, run / "logs/coordinator.out") == "1:0", text_of(run / "logs/coordinator.out")
+    assert models(run) == models(few_alone)
