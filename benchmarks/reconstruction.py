@@ -15,10 +15,10 @@ from pathlib import Path
 
 PROGRAM = [sys.executable, "-m", "mwr_hpc.cli.main"]
 NETWORK = ["--filter_base", "16", "--unet_depth", "3", "--cube_size", "48", "--crop_size", "72", "--contrast", "bright"]
-TRAINING = ["--ncube", "20", "--rotations", "20", "--batch_size", "1"]
+TRAINING = ["--ncube", "20", "--rotations", "20", "--batch_size", "1", "--learning_rate", "6e-4"]
 BUDGETS = {
-    "3 CPU-minutes": ["--iterations", "8", "--epochs", "1", "--steps_per_epoch", "80"],
-    "10 CPU-minutes": ["--iterations", "14", "--epochs", "2", "--steps_per_epoch", "80"],
+    "3 CPU-minutes": ["--iterations", "8", "--epochs", "1", "--steps_per_epoch", "64"],
+    "10 CPU-minutes": ["--iterations", "24", "--epochs", "1", "--steps_per_epoch", "72"],
 }
 
 
