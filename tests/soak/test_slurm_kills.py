@@ -169,11 +169,11 @@ def test_a_killed_coordinator_goes_on_and_nothing_is_done_twice(runs: Runs, few_
     wait_until(lambda: runs.no_job_is_left(run), "jobs were left", 90)
 
 
-def test_the_time_limit_requeues_the_coordinator(runs: Runs, few_alone: Path, cluster: VirtualSlurm) -> None:
+def test_the_time_limit_requeues_the_coordinator(runs: Runs, cluster: VirtualSlurm) -> None:
     run = runs.folder / "limited"
     runs.write_site(walltime="0:04:00")  # 180 s before it comes the signal
     try:
-        job = runs.submitted(*train(runs, "few", run, *MORE, "--epochs", 300))
+        job = runs.submitted(*train(runs, "few", run, *MORE, "--epochs", 100))
     finally:
         runs.write_site()
     log = run / "logs/coordinator.out"
