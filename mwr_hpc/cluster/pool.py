@@ -64,7 +64,8 @@ class DaskPool:
     """Runs tasks on the workers of a Dask cluster, at most two per thread in flight.
 
     A task whose worker is lost goes to another one. A task that fails by an error that is not deliberate, for which its
-    host may be to blame, gets a second attempt on another host where there is one.
+    host may be to blame, gets a second attempt on another host where there is one. One whose workers died again and
+    again may only have been beside the one that kills them: it gets its last attempt alone, after all others.
 
     Parameters
     ----------
@@ -91,6 +92,8 @@ class DaskPool:
         waiting = iter(tasks)
         running: dict[Any, Any] = {}
         second_attempts: set[Any] = set()
+        suspects: list[Any] = []
+        last_attempts: set[Any] = set()
         stopped_at: float | None = None
         while True:
             if stopped_at is None and should_stop():
@@ -100,6 +103,10 @@ class DaskPool:
                 if task is None:
                     break
                 running[self._client.submit(function, task, pure=False, retries=0)] = task
+            if not running and suspects and stopped_at is None:
+                alone = self._client.submit(function, suspects[0], pure=False, retries=0)
+                running[alone] = suspects.pop(0)
+                last_attempts.add(alone)
             if not running:
                 return
             if stopped_at is not None and time.monotonic() - stopped_at > GRACE:
@@ -113,6 +120,10 @@ class DaskPool:
                 continue
             for future in done:
                 task = running.pop(future)
+                if _killed_workers(future) and future not in last_attempts:
+                    suspects.append(task)
+                    future.release()
+                    continue
                 elsewhere = [] if future in second_attempts else self._other_hosts(future)
                 if elsewhere:
                     again = self._client.submit(
@@ -126,9 +137,7 @@ class DaskPool:
 
     def _other_hosts(self, future: Any) -> list[str]:
         """Workers for a second attempt: those of hosts where this failed task has not been; none if that is no use."""
-        from distributed import KilledWorker
-
-        if future.status != "error" or isinstance(future.exception(), MwrError | KilledWorker):
+        if future.status != "error" or isinstance(future.exception(), MwrError) or _killed_workers(future):
             return []
         failed_on = {_host(address) for address in self._client.run_on_scheduler(_erred_on, key=future.key)}
         return [address for address in self._client.nthreads() if _host(address) not in failed_on]
@@ -188,11 +197,15 @@ def _host(address: str) -> str | None:
     return urlsplit(address).hostname
 
 
-def _ended(task: Any, future: Any) -> Finished:
+def _killed_workers(future: Any) -> bool:
     from distributed import KilledWorker
 
+    return future.status == "error" and isinstance(future.exception(), KilledWorker)
+
+
+def _ended(task: Any, future: Any) -> Finished:
     error = future.exception() if future.status == "error" else None
-    if isinstance(error, KilledWorker):
+    if error is not None and _killed_workers(future):
         reason = f"the worker process died {error.allowed_failures + 1} times on this (killed, or out of memory)"
         return Finished(task, error=ClusterError(reason))
     return Finished(task, error=error) if error is not None else Finished(task, result=future.result())
