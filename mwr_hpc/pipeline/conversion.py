@@ -9,7 +9,7 @@ from mwr_hpc.io.volume import MRC_SUFFIXES, is_ome_zarr
 from mwr_hpc.missing_wedge.cohort import cohort_from_files, tomogram_files
 from mwr_hpc.pipeline.lock import RunLock
 from mwr_hpc.pipeline.receipts import ReceiptBook, fingerprint
-from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner
+from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner, nothing_usable
 from mwr_hpc.pipeline.units import Claim, Unit, require_own_targets
 from mwr_hpc.run_directory import STATE_FOLDER
 
@@ -73,6 +73,5 @@ def convert(settings: ConvertSettings, emit: Emit, should_stop: ShouldStop) -> O
                 done = runner.run("convert", units, pool)
             failed |= quarantine.reasons(cohort.ids)
     if not done:
-        listed = "\n".join(f"  {identifier}: {reason}" for identifier, reason in failed.items())
-        raise InputError(f"none of the inputs could be converted:\n{listed}")
+        raise nothing_usable("inputs could be converted", failed)
     return Outcome(failed, [unit.target for unit in units if unit.name in done])

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from mwr_hpc.cluster.pool import Pool
 from mwr_hpc.config.schema import TrainSettings
-from mwr_hpc.errors import InputError
 from mwr_hpc.events import Emit, IterationStarted, ShouldStop
 from mwr_hpc.io.atomic import disk_full_reported, without_partials
 from mwr_hpc.missing_wedge.cohort import Cohort, TomogramEntry, write_cohort
@@ -20,7 +19,7 @@ from mwr_hpc.pipeline.launch import Launcher
 from mwr_hpc.pipeline.lock import RunLock
 from mwr_hpc.pipeline.rank_job import RankJob
 from mwr_hpc.pipeline.receipts import Receipt, ReceiptBook
-from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner
+from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner, nothing_usable
 from mwr_hpc.pipeline.starting import (
     check_before_start,
     continue_from,
@@ -147,8 +146,7 @@ class _Job:
         receipts = self.runner.run(stage, units, pool or self.preparation)
         if not receipts:
             failures = self.cohort.problems | self.runner.quarantine.reasons(self.cohort.ids)
-            listed = "\n".join(f"  {identifier}: {reason}" for identifier, reason in failures.items())
-            raise InputError(f"none of the tomograms can be used:\n{listed}")
+            raise nothing_usable("tomograms can be used", failures)
         return receipts
 
     def _make_pairs(

@@ -24,7 +24,7 @@ from mwr_hpc.numerics.wedge import effective_tilt_range
 from mwr_hpc.pipeline.backend import ON_THIS_HOST, Backend, Place
 from mwr_hpc.pipeline.event_log import recording
 from mwr_hpc.pipeline.receipts import ReceiptBook, checksum, fingerprint
-from mwr_hpc.pipeline.stages import Outcome, StageRunner
+from mwr_hpc.pipeline.stages import Outcome, StageRunner, nothing_usable
 from mwr_hpc.pipeline.starting import write_unusable
 from mwr_hpc.pipeline.sweep import Planned, Share, locked, quarantine_of, require_own_tables, write_results
 from mwr_hpc.pipeline.training_units import stated_voxel_size
@@ -136,8 +136,7 @@ def predict(settings: PredictSettings, emit: Emit, should_stop: ShouldStop, back
                 write_results(out, plan, cohort.problems, [model.path for model in models], book, state)
     failed = problems | failed
     if not results and not share:
-        listed = "\n".join(f"  {identifier}: {reason}" for identifier, reason in failed.items())
-        raise InputError(f"none of the tomograms could be corrected:\n{listed}")
+        raise nothing_usable("tomograms could be corrected", failed)
     return Outcome(failed, results)
 
 

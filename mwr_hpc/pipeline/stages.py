@@ -7,7 +7,7 @@ failed would be the same one again (`retry` or a repaired file change that).
 import json
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -92,6 +92,12 @@ class Outcome:
     def exit_code(self) -> int:
         """0 all done, 1 some failed."""
         return 1 if self.failed else 0
+
+
+def nothing_usable(what: str, reasons: Mapping[str, str]) -> InputError:
+    """Build the error of a command that has nothing left to work on: why each tomogram was left out."""
+    listed = "\n".join(f"  {identifier}: {reason}" for identifier, reason in reasons.items())
+    return InputError(f"none of the {what}:\n{listed}")
 
 
 class StageRunner:
