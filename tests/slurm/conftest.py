@@ -1,21 +1,10 @@
-"""The SLURM that the tests of this folder share: started once, every test finds its nodes up and free.
-
-They belong to `make soak`: on two cores four nodes' workers and ranks take longer than the other tests together.
-"""
+"""The SLURM that the tests of this folder share: started once, every test finds its nodes up and free."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from virtual_slurm import VirtualSlurm, virtual_slurm
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of this folder; pytest hands over those of all folders."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.soak)
 
 
 @pytest.fixture(scope="session")
