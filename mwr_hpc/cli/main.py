@@ -26,6 +26,7 @@ from mwr_hpc.cli import (
     submit,
     train,
 )
+from mwr_hpc.cli.boxnet import group as boxnet
 from mwr_hpc.cli.options import reflowed
 from mwr_hpc.errors import FAULT, MwrError, StopRequested
 
@@ -59,7 +60,7 @@ app = typer.Typer(
 for group in (
     *(train, predict, check, cohort, make_mask, generate_noise),
     *(submit, status, retry, cancel),
-    *(convert, simulate, evaluate, demo, config),
+    *(convert, simulate, evaluate, demo, config, boxnet),
 ):
     group.add_to(app)
 

@@ -1,0 +1,1 @@
+"""The commands of `mwr-hpc boxnet`."""
