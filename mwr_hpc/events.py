@@ -106,6 +106,13 @@ class EpochFinished(Event):
     allreduce: float
 
 
+@dataclass(frozen=True)
+class InputRefused(Event):
+    """A rank of a training found options or input at fault."""
+
+    reason: str
+
+
 def event_to_record(event: Event) -> dict[str, Any]:
     """Return an event as JSON-able values, its kind among them."""
     return {"event": type(event).__name__, **asdict(event)}

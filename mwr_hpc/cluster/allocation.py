@@ -45,7 +45,7 @@ def step_argv(nodes: int, tasks_per_node: int, cores: int, command: Sequence[str
     Steps may overlap: workers have nothing to do while ranks train.
     """
     words = [f"--nodes={nodes}", f"--ntasks={nodes * tasks_per_node}", f"--ntasks-per-node={tasks_per_node}"]
-    words += [f"--cpus-per-task={cores}", "--overlap", "--distribution=block", "--kill-on-bad-exit=0"]
+    words += [f"--cpus-per-task={cores}", "--overlap", "--distribution=block", "--kill-on-bad-exit=0", "--wait=0"]
     return ["srun", *words, *command]
 
 

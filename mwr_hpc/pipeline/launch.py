@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mwr_hpc.cluster.ranks import run_ranks
+from mwr_hpc.errors import ClusterError
 from mwr_hpc.events import Emit, Notice, ShouldStop
-from mwr_hpc.pipeline.rank_job import RankJob, is_event, showing
+from mwr_hpc.pipeline.rank_job import Blame, RankJob, is_event, showing
 from mwr_hpc.pipeline.units import run_unit
 from mwr_hpc.training.communicator import SerialCommunicator
 
@@ -73,15 +74,18 @@ class LocalRanks:
         job_file = folder / JOB_FILE
         job.write(job_file)
         self.logs.mkdir(parents=True, exist_ok=True)
+        blame = Blame(self.emit)
         try:
             run_ranks(
                 self.launched_by(rank_command(job_file)),
                 self.ranks,
                 meeting_folder=folder,
                 log=self.logs / f"ranks_{folder.name}.log",
-                show=showing(self.emit, lambda line: self.emit(Notice(line))),
+                show=showing(blame, lambda line: self.emit(Notice(line))),
                 quoted=lambda line: not is_event(line),
                 should_stop=self.should_stop,
             )
+        except ClusterError as error:
+            raise blame.found_in(error) from None
         finally:
             job_file.unlink(missing_ok=True)

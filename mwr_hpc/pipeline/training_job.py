@@ -14,7 +14,7 @@ from mwr_hpc.errors import ClusterError, ConfigError
 from mwr_hpc.events import Emit, Notice, ShouldStop
 from mwr_hpc.pipeline.launch import JOB_FILE
 from mwr_hpc.pipeline.rank_claim import new_claim
-from mwr_hpc.pipeline.rank_job import RankJob, is_event, showing
+from mwr_hpc.pipeline.rank_job import Blame, RankJob, is_event, showing
 
 UNIT = "train_"
 """Begins the unit in the names of training jobs; the iteration follows."""
@@ -75,7 +75,8 @@ class TrainingJobs:
             return training_argv(self.site, folder / JOB_FILE, attempt, log)
 
         self.logs.mkdir(parents=True, exist_ok=True)
-        tell = self._teller(log)
+        blame = Blame(self.emit)
+        tell = self._teller(log, blame)
         try:
             follow_job(
                 self.slurm,
@@ -88,9 +89,9 @@ class TrainingJobs:
             )
         except ClusterError as error:
             lines = [line for line in _lines(log) if not is_event(line)][-LAST_LINES:]
-            if not lines:
-                raise
-            raise ClusterError(f"{error}. The last lines of {log}:\n" + "\n".join(f"    {x}" for x in lines)) from None
+            quoted = "".join(f"\n    {line}" for line in lines)
+            failure = ClusterError(f"{error}. The last lines of {log}:{quoted}") if lines else error
+            raise blame.found_in(failure) from None
 
     def adopt(self) -> None:
         """Stay with the job that a coordinator before this one submitted, if there is one, to its end.
@@ -100,7 +101,7 @@ class TrainingJobs:
         while found := self._running():
             name, job = found[0]
             self.emit(Notice(f"job {job.id} ({name}) goes on with the training from before; waiting for its end"))
-            wait_for_job(self.slurm, job.id, self._teller(self._log(name)), self.should_stop, self.interval)
+            wait_for_job(self.slurm, job.id, self._teller(self._log(name), self.emit), self.should_stop, self.interval)
 
     def end(self) -> None:
         """End the job that a coordinator before this one submitted: its result is not wanted any more."""
@@ -113,9 +114,9 @@ class TrainingJobs:
     def _log(self, name: JobName) -> Path:
         return self.logs / f"{name.unit}.out"
 
-    def _teller(self, log: Path) -> Callable[[Job], None]:
+    def _teller(self, log: Path, emit: Emit) -> Callable[[Job], None]:
         """What tells, at every look at the job, the events that its log holds since the last look."""
-        tell = showing(self.emit, lambda line: None)
+        tell = showing(emit, lambda line: None)
         read = log.stat().st_size if log.exists() else 0
 
         def look(job: Job) -> None:

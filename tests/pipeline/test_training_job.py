@@ -3,9 +3,14 @@
 import pytest
 
 from mwr_hpc.cluster.slurm import Job, Slurm
-from mwr_hpc.errors import ClusterError, ConfigError
+from mwr_hpc.config.site import SiteProfile
+from mwr_hpc.errors import ClusterError, ConfigError, InputError
+from mwr_hpc.events import InputRefused, ignore, never
 from mwr_hpc.pipeline.rank_claim import new_claim
-from mwr_hpc.pipeline.training_job import CLAIM_FILE, require_no_job
+from mwr_hpc.pipeline.rank_job import RankJob, event_line
+from mwr_hpc.pipeline.training_job import CLAIM_FILE, TrainingJobs, require_no_job
+from mwr_hpc.pipeline.units import Claim
+from mwr_hpc.training.placement import LostRanksError
 
 
 @pytest.fixture
@@ -42,3 +47,36 @@ def test_a_job_that_nobody_can_ask_about_loses_its_right(tmp_path, claim, monkey
 def test_a_run_that_was_never_on_slurm_asks_nobody(tmp_path, monkeypatch):
     monkeypatch.setattr(Slurm, "own_jobs", lambda self: pytest.fail("asked"))
     require(tmp_path)
+
+
+class OneJobThatFails:
+    """Stands for SLURM: a job that has ended with srun's exit code, the highest of all ranks'."""
+
+    def jobs_of(self, run):
+        return {}
+
+    def job(self, identifier):
+        return Job("7", "FAILED", "mwr.run-1.train_01.1", "NonZeroExitCode", LostRanksError.exit_code)
+
+
+@pytest.mark.parametrize(
+    ("said", "error"), [([], ClusterError), ([event_line(InputRefused("model.h5: damaged"))], InputError)]
+)
+def test_a_rank_that_refuses_its_input_is_the_users_to_mend(tmp_path, said, error):
+    log = tmp_path / "logs/train_01.out"
+    log.parent.mkdir()
+
+    class Slurm(OneJobThatFails):
+        def submit(self, argv, name):
+            log.write_text("\n".join([*said, "rank 1 of 2 lost the others", ""]))
+            return "7"
+
+    lock = tmp_path / "lock.json"
+    lock.write_text('{"token": "mine"}')
+    job = RankJob(
+        None, [], tmp_path / "model.h5", Claim(lock, "mine"), tmp_path / "checkpoint", tmp_path / "iterations/01/curves"
+    )
+    jobs = TrainingJobs(SiteProfile(), Slurm(), "run-1", tmp_path / "jobs", log.parent, ignore, never, 0.1)
+    with pytest.raises(error, match=r"model.h5: damaged|ended as FAILED, exit code 87(.|\n)*lost the others") as raised:
+        jobs(job)
+    assert raised.value.exit_code == (2 if said else 70)

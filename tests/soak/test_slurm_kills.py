@@ -114,17 +114,27 @@ def test_a_sweep_as_an_array_gives_the_same_bytes(runs: Runs, alone: Path, clust
     assert (out / "results.csv").read_text().count(",done,") == 42
 
 
-def test_inside_one_allocation_the_bytes_are_the_same(runs: Runs, few_alone: Path, cluster: VirtualSlurm) -> None:
-    run, log = runs.folder / "inside", cluster.folder / "jobs/inside.out"
+def in_allocation(runs: Runs, cluster: VirtualSlurm, name: str, words: list[object]) -> None:
+    """Run a command by jobs/run_in_allocation.sbatch on two nodes."""
+    log = cluster.folder / f"jobs/{name}.out"
     script = Path(__file__).parents[2] / "jobs/run_in_allocation.sbatch"
-    words = ["--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1", "--mem=4G", f"--output={log}", script]
+    options = ["--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1", "--mem=4G", f"--output={log}", script]
     cluster.environment |= {name: runs.environment[name] for name in ("PYTHONPATH", "MWR_HPC_SITE")}
     cluster.environment["MWR_PYTHON"] = PROGRAM[0]
-    job = cluster.run("sbatch", "--parsable", *words, *train(runs, "few", run, *MORE)).strip()
+    job = cluster.run("sbatch", "--parsable", *options, *words).strip()
     assert runs.ended(job, log) == "1:0", text_of(log)
+
+
+def test_inside_one_allocation_the_bytes_are_the_same(
+    runs: Runs, alone: Path, few_alone: Path, cluster: VirtualSlurm
+) -> None:
+    run, out = runs.folder / "inside", runs.folder / "out_inside"
+    in_allocation(runs, cluster, "inside", train(runs, "few", run, *MORE))
     assert models(run) == models(few_alone)
     assert len(hosts(receipts(run / "receipts"), "convert")) == 2
     assert len(hosts(receipts(run / "receipts"), "predicted_01")) == 2
+    in_allocation(runs, cluster, "swept_inside", sweep(runs, alone, out))
+    assert corrected(out) == corrected(runs.folder / "out_alone") and len(corrected(out)) == 42
 
 
 def moments(run: Path) -> dict[str, Callable[[], bool]]:
@@ -170,10 +180,11 @@ def test_a_killed_coordinator_goes_on_and_nothing_is_done_twice(runs: Runs, few_
 
 
 def test_the_time_limit_requeues_the_coordinator(runs: Runs, cluster: VirtualSlurm) -> None:
-    run = runs.folder / "limited"
+    run, undisturbed = runs.folder / "limited", runs.folder / "limited_alone"
+    longer = [*MORE, "--epochs", 100]
     runs.write_site(walltime="0:04:00")  # 180 s before it comes the signal
     try:
-        job = runs.submitted(*train(runs, "few", run, *MORE, "--epochs", 100))
+        job = runs.submitted(*train(runs, "few", run, *longer))
     finally:
         runs.write_site()
     log = run / "logs/coordinator.out"
@@ -185,6 +196,8 @@ def test_the_time_limit_requeues_the_coordinator(runs: Runs, cluster: VirtualSlu
     after = finished_units(run)
     assert {name: after.get(name) for name in before} == before
     assert [json.loads(path.read_text())["attempt"] for path in run.glob("jobs/train_*.json")] == [1, 1]
+    assert runs.locally(*train(runs, "few", undisturbed, *longer), "--ranks", 2).returncode == 1
+    assert models(run) == models(undisturbed)
 
 
 def test_two_runs_in_one_folder_and_no_second_coordinator(runs: Runs, few_alone: Path) -> None:
