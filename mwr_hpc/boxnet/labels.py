@@ -1,0 +1,75 @@
+"""The training target of a micrograph: what each pixel is, and how much it counts."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+BACKGROUND, PARTICLE, CONTAMINATION = 0, 1, 2
+CLASSES = ("background", "particle", "contamination")
+
+UNMASKED = 3
+"""Background or contamination, nobody said which: the label of such pixels during training, never in a store."""
+
+LEAST_RADIUS = 1.5
+"""Pixels; below that a disc is lost among the pixels."""
+
+
+def disc_radius(diameter: float) -> float:
+    """Radius in pixels of the disc that marks a particle of this diameter in pixels."""
+    return max(LEAST_RADIUS, diameter / 8)
+
+
+def paint(
+    shape: tuple[int, int],
+    positives: NDArray[np.floating],
+    important: NDArray[np.floating],
+    uncertain: NDArray[np.floating],
+    diameter: float,
+    mask: NDArray[np.bool_] | None,
+    important_weight: float = 4.0,
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Paint labels and weights.
+
+    A disc of radius `disc_radius` at each positive is particle, the mask over it is contamination, everything
+    else is background. Weights never change labels: within diameter / 2 of an important place they are
+    `important_weight`, of an uncertain place 0, which wins where both meet.
+
+    Parameters
+    ----------
+    shape
+        (height, width).
+    positives, important, uncertain
+        (n, 2) places as (y, x) in pixels; a pixel belongs to a disc when its centre does, the rim included.
+    diameter
+        Of the particle, in pixels.
+    mask
+        True at contamination, of this shape, or None.
+    important_weight
+        1 is the weight of all other pixels.
+
+    Returns
+    -------
+    labels
+        uint8, of `shape`.
+    weights
+        float32, of `shape`.
+    """
+    labels = np.full(shape, BACKGROUND, np.uint8)
+    weights = np.ones(shape, np.float32)
+    _fill_discs(labels, positives, disc_radius(diameter), PARTICLE)
+    if mask is not None:
+        labels[mask] = CONTAMINATION
+    _fill_discs(weights, important, diameter / 2, important_weight)
+    _fill_discs(weights, uncertain, diameter / 2, 0.0)
+    return labels, weights
+
+
+def _fill_discs(
+    image: NDArray[np.uint8] | NDArray[np.float32], places: NDArray[np.floating], radius: float, value: float
+) -> None:
+    height, width = image.shape
+    for y, x in places:
+        top, bottom = max(int(np.ceil(y - radius)), 0), min(int(np.floor(y + radius)) + 1, height)
+        left, right = max(int(np.ceil(x - radius)), 0), min(int(np.floor(x + radius)) + 1, width)
+        if top < bottom and left < right:
+            squared = (np.arange(top, bottom) - y)[:, None] ** 2 + (np.arange(left, right) - x) ** 2
+            image[top:bottom, left:right][squared <= radius**2] = value
