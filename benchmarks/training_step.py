@@ -15,10 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from mwr_hpc.missing_wedge.loss import error_loss
 from mwr_hpc.missing_wedge.network import Architecture, build_network, initialise
 from mwr_hpc.training.communicator import SerialCommunicator
 from mwr_hpc.training.engine import Batch, Engine
 from mwr_hpc.training.framework import configure, keras, tf
+from mwr_hpc.training.rates import WarmUp
 
 
 def forward_flops(network: keras.Model, depth: int, edge: int) -> dict[str, float]:
@@ -67,7 +69,7 @@ def measure(architecture: Architecture, precision: Any, edge: int, batch_size: i
     """GFLOP per CPU-second of a whole training step and of prediction, and training samples per CPU-second."""
     network = build_network(architecture, precision)
     initialise(network, seed=0)
-    engine = Engine(network, "l2", 4e-4, SerialCommunicator())
+    engine = Engine(network, error_loss("l2"), WarmUp(4e-4), SerialCommunicator())
     layers = forward_flops(network, architecture.depth, edge)
     forward = batch_size * sum(layers.values())
     step = 3 * forward - batch_size * layers["down0_conv0"]  # the input needs no gradient

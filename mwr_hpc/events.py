@@ -4,7 +4,7 @@ Code that does the work emits these and prints nothing; progress bars, the log, 
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -90,9 +90,10 @@ class TrainingStep(Event):
 
 @dataclass(frozen=True)
 class EpochFinished(Event):
-    """Losses (per voxel) of one epoch; `validation_loss` is None without held-out data.
+    """Losses (per voxel or pixel) of one epoch; `validation_loss` is None without held-out data.
 
-    `input_wait`, `compute` and `allreduce` are shares of the epoch's wall time, from 0 to 1.
+    `figures` are what else the method tells of the model by then, by name. `input_wait`, `compute` and `allreduce` are
+    shares of the epoch's wall time, from 0 to 1.
     """
 
     iteration: int
@@ -104,6 +105,7 @@ class EpochFinished(Event):
     input_wait: float
     compute: float
     allreduce: float
+    figures: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

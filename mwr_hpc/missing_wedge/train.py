@@ -11,6 +11,7 @@ from mwr_hpc import __version__
 from mwr_hpc.errors import InputError
 from mwr_hpc.events import Emit, Notice, ShouldStop
 from mwr_hpc.missing_wedge.input_pipeline import NoiseVolumes, PairSource
+from mwr_hpc.missing_wedge.loss import error_loss
 from mwr_hpc.missing_wedge.network import (
     METHOD,
     Architecture,
@@ -27,9 +28,11 @@ from mwr_hpc.training.communicator import Communicator
 from mwr_hpc.training.engine import Engine
 from mwr_hpc.training.framework import configure
 from mwr_hpc.training.hardware import resolve_precision
-from mwr_hpc.training.loop import Schedule, run_training
+from mwr_hpc.training.loop import run_training
 from mwr_hpc.training.model_file import checksum, read_model, write_model
+from mwr_hpc.training.rates import WarmUp
 from mwr_hpc.training.sampler import SampleId, Sampler, automatic_steps
+from mwr_hpc.training.schedule import Schedule
 
 VALIDATION_SHARE = 0.1
 """Held-out samples whose loss is told after an epoch, as a share of the epoch's training samples: they cost 3 %."""
@@ -143,7 +146,7 @@ def _engine(
     communicator: Communicator,
 ) -> Engine:
     """Kept from one iteration to the next, which sets all that it remembers: tracing its graph takes seconds."""
-    return Engine(build_network(architecture, precision), loss, learning_rate, communicator)
+    return Engine(build_network(architecture, precision), error_loss(loss), WarmUp(learning_rate), communicator)
 
 
 def _start_from(

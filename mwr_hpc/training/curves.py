@@ -22,6 +22,7 @@ def curve_record(event: EpochFinished) -> Curve:
         "input_wait": round(event.input_wait, 4),
         "compute": round(event.compute, 4),
         "allreduce": round(event.allreduce, 4),
+        **event.figures,
     }
 
 

@@ -1,10 +1,11 @@
 """One training step of every network here: a rank's sums, one allreduce of one vector, one Adam update.
 
-A step's gradients, loss sum, weight sum and stop flag are one flat float32 vector. Summed over the ranks, it is the
-same on all of them, so all apply the same update and stop at the same step.
+A step's gradients, batch statistics, loss sum, weight sum and stop flag are one flat float32 vector. Summed over the
+ranks, it is the same on all of them, so all apply the same update and stop at the same step.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,14 +13,6 @@ from numpy.typing import NDArray
 
 from mwr_hpc.training.communicator import Communicator
 from mwr_hpc.training.framework import keras, tf
-
-LOSSES: dict[str, Callable[[Any], Any]] = {"l2": tf.square, "l1": tf.abs}
-"""Loss of each element by its error."""
-
-
-WARM_UP = 50
-"""Steps over which the learning rate of a new optimiser rises to its value: Adam's first steps are as long as its later
-ones though it knows little yet, and some networks never recovered from them."""
 
 AVERAGING = 0.9
 """Share of the mean in the running mean of the weights that becomes the model: steadier than the last weights. A longer
@@ -33,15 +26,24 @@ learning rate, from which some trainings never recovered (docs/method.md)."""
 class Batch(NamedTuple):
     """One rank's part of a batch.
 
-    `x`, `y` and `weight` have shape (n, ..., channels), float32; `keys` is (n, 2) int32, what dropout is drawn by.
-    `region`, for volumes of one channel, (n, z, y, x // 2 + 1): the Fourier coefficients of the error that count.
+    `x` and `weight` are float32, `x` of shape (n, ..., channels); `y` is what the loss compares the output with; `keys`
+    is (n, 2) int32, what dropout is drawn by. `region`, for volumes of one channel, (n, z, y, x // 2 + 1): the Fourier
+    coefficients of the error that count.
     """
 
     x: NDArray[np.float32]
-    y: NDArray[np.float32]
+    y: NDArray[Any]
     weight: NDArray[np.float32]
-    keys: NDArray[np.int32]
+    keys: NDArray[np.int32] | None = None
     region: NDArray[np.bool_] | None = None
+
+    def parts(self, size: int | None) -> "list[Batch]":
+        """Cut into batches of `size` samples; None: one of all."""
+        if size is None or size >= len(self.x):
+            return [self]
+        given = {name: values for name, values in self._asdict().items() if values is not None}
+        cuts = (slice(start, start + size) for start in range(0, len(self.x), size))
+        return [self._replace(**{name: values[cut] for name, values in given.items()}) for cut in cuts]
 
     def tensors(self) -> "Batch":
         """The same as tensors."""
@@ -49,62 +51,101 @@ class Batch(NamedTuple):
         return self._replace(**given)
 
 
+Loss = Callable[[Any, Batch], tuple[Any, Any]]
+"""From the network's output and the batch, as tensors, to the sum of its weighted losses and the sum of its weights."""
+
+
 class Engine:
     """Trains one model.
+
+    Batch normalisation uses the statistics of each group of samples, not of whatever part of a batch a rank has, and
+    the moving statistics move by the mean over the groups of all ranks: any number of ranks trains the same model.
 
     Parameters
     ----------
     model
         Input (n, ..., channels) and, where it has two inputs, the keys of dropout; output in float32.
     loss
-        A key of LOSSES.
-    learning_rate
-        Of Adam, after its warm-up.
+        What is minimised: its sum over the weights' sum, both over all ranks.
+    rate
+        Learning rate of Adam by step.
     communicator
         The other ranks.
+    group
+        Samples that go through the network together; None: all that a rank has.
+    weight_decay
+        L2 penalty of kernels: half their squares times this is added to the loss.
+    moving_statistics
+        Whether moving statistics move; false where the network normalises by them, which keeps them.
     """
 
-    def __init__(self, model: keras.Model, loss: str, learning_rate: float, communicator: Communicator) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        loss: Loss,
+        rate: keras.optimizers.schedules.LearningRateSchedule,
+        communicator: Communicator,
+        *,
+        group: int | None = None,
+        weight_decay: float = 0.0,
+        moving_statistics: bool = True,
+    ) -> None:
         self.model = model
-        self.optimiser = keras.optimizers.Adam(
-            _WarmUp(learning_rate), beta_2=BETA_2, use_ema=True, ema_momentum=AVERAGING, name="adam"
-        )
+        self.optimiser = keras.optimizers.Adam(rate, beta_2=BETA_2, use_ema=True, ema_momentum=AVERAGING, name="adam")
         self.optimiser.build(model.trainable_variables)
         self.communicator = communicator
+        self.group = group
         self._variables = [variable.value for variable in model.trainable_variables]
-        element_loss = LOSSES[loss]
+        statistics = model.non_trainable_variables if moving_statistics else []
         with_keys = len(model.inputs) > 1
 
         def sums(batch: Batch, training: bool) -> tuple[Any, Any]:
-            prediction = model([batch.x, batch.keys] if with_keys else batch.x, training=training)
-            error, weight_sum = prediction - batch.y, tf.reduce_sum(batch.weight)
-            if batch.region is None:
-                return tf.reduce_sum(element_loss(error) * batch.weight), weight_sum
-            return tf.reduce_sum(element_loss(_within(error * batch.weight, batch.region))), weight_sum
+            return loss(model([batch.x, batch.keys] if with_keys else batch.x, training=training), batch)
 
-        def flat_gradients(batch: Batch, stop: Any) -> Any:
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
+        def flat_sums(batch: Batch, stop: Any) -> Any:
+            with tf.GradientTape(watch_accessed_variables=False) as tape, keras.StatelessScope() as moved:
                 tape.watch(self._variables)
                 loss_sum, weight_sum = sums(batch, training=True)
-            gradients = tape.gradient(loss_sum, self._variables)
-            return tf.concat([*(tf.reshape(g, [-1]) for g in gradients), [loss_sum, weight_sum, stop]], axis=0)
+            gradients = [tf.reshape(g, [-1]) for g in tape.gradient(loss_sum, self._variables)]
+            moving = [tf.reshape(moved.get_current_value(variable), [-1]) for variable in statistics]
+            groups = [tf.ones(1)] if statistics else []
+            return tf.concat([*gradients, *moving, *groups, [loss_sum, weight_sum, stop]], axis=0)
+
+        gradient_sizes = [variable.shape.num_elements() for variable in self._variables]
+        statistic_sizes = [int(np.prod(variable.shape)) for variable in statistics]
 
         def apply(flat: Any) -> Any:
-            sizes = [variable.shape.num_elements() for variable in self._variables]
-            parts = tf.split(tf.math.divide_no_nan(flat[:-3], flat[-2]), sizes)
-            gradients = [tf.reshape(p, v.shape) for p, v in zip(parts, self._variables, strict=True)]
-            self.optimiser.apply(gradients, model.trainable_variables)
+            gradients, moving, _ = tf.split(flat, [sum(gradient_sizes), sum(statistic_sizes) + bool(statistics), -1])
+            parts = tf.split(tf.math.divide_no_nan(gradients, flat[-2]), gradient_sizes)
+            self.optimiser.apply(
+                [
+                    tf.reshape(part, variable.shape) + (weight_decay * variable.value if _decays(variable) else 0)
+                    for part, variable in zip(parts, model.trainable_variables, strict=True)
+                ],
+                model.trainable_variables,
+            )
+            if statistics:
+                parts = tf.split(moving[:-1] / moving[-1], statistic_sizes)
+                for part, variable in zip(parts, statistics, strict=True):
+                    variable.assign(tf.reshape(part, variable.shape))
             return tf.reduce_all(tf.math.is_finite(flat))
 
-        self._flat_gradients = tf.function(flat_gradients, autograph=False, reduce_retracing=True)
+        def _decays(variable: Any) -> bool:
+            return weight_decay > 0 and variable.name == "kernel"
+
+        self._flat_sums = tf.function(flat_sums, autograph=False, reduce_retracing=True)
         self._apply = tf.function(apply, autograph=False)
         self._validation_sums = tf.function(
             lambda batch: tf.stack(sums(batch, training=False)), autograph=False, reduce_retracing=True
         )
 
     def gradients(self, batch: Batch, stop: bool = False) -> Any:
-        """This rank's flat vector: gradients of the loss sum, the loss sum, the weight sum and the stop flag."""
-        return self._flat_gradients(batch.tensors(), tf.constant(float(stop)))
+        """This rank's flat vector: gradients of the loss sum, statistics, loss sum, weight sum and stop flag."""
+        first, *others = batch.parts(self.group)
+        flat = self._flat_sums(first.tensors(), tf.constant(float(stop)))
+        for part in others:
+            flat = flat + self._flat_sums(part.tensors(), tf.constant(0.0))
+        return flat
 
     def apply(self, flat: Any) -> bool:
         """Take the step that the summed vector tells; return whether all of it was finite."""
@@ -127,37 +168,22 @@ class Engine:
         """Make the running mean of the weights the model's weights; the training itself goes on from its state."""
         self.optimiser.finalize_variable_values(self.model.trainable_variables)
 
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within this the model is what `finish` would make of it now."""
+        if int(self.optimiser.iterations) == 0:  # there is no mean yet
+            yield
+            return
+        kept = [variable.numpy() for variable in self.model.trainable_variables]
+        self.finish()
+        try:
+            yield
+        finally:
+            for variable, values in zip(self.model.trainable_variables, kept, strict=True):
+                variable.assign(values)
+
     def restore(self, weights: Sequence[NDArray[Any]] | None, optimiser: Sequence[NDArray[Any]] | None) -> None:
         """Set the model's and the optimiser's variables to rank 0's values, on all ranks; None leaves them."""
         for variables, values in ((self.model.weights, weights), (self.optimiser.variables, optimiser)):
             for variable, value in zip(variables, values or (), strict=values is not None):
                 variable.assign(self.communicator.broadcast(np.asarray(value)))
-
-
-def _filtered(volumes: Any, region: Any) -> Any:
-    shape = tf.shape(volumes)[1:4]
-    spectra = tf.signal.rfft3d(volumes[..., 0], shape) * tf.cast(region, tf.complex64)
-    return tf.signal.irfft3d(spectra, shape)[..., None]
-
-
-@tf.custom_gradient
-def _within(volumes: Any, region: Any) -> Any:
-    """Keep the Fourier coefficients of a region: a projection, so its gradient is itself (TensorFlow has none)."""
-
-    def gradient(upstream: Any) -> tuple[Any, None]:
-        return _filtered(upstream, region), None
-
-    return _filtered(volumes, region), gradient
-
-
-class _WarmUp(keras.optimizers.schedules.LearningRateSchedule):
-    """Rises linearly over the optimiser's first WARM_UP steps, and stays."""
-
-    def __init__(self, learning_rate: float) -> None:
-        self.learning_rate = learning_rate
-
-    def __call__(self, step: Any) -> Any:
-        return self.learning_rate * tf.minimum(1.0, (tf.cast(step, tf.float32) + 1) / WARM_UP)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"learning_rate": self.learning_rate}

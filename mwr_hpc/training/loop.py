@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -16,44 +15,11 @@ from mwr_hpc.training.curves import Curve, curve_record, write_curves
 from mwr_hpc.training.engine import Batch, Engine
 from mwr_hpc.training.framework import tf
 from mwr_hpc.training.prefetch import prefetched
-from mwr_hpc.training.sampler import SampleId, Sampler, check_batch_size, part_of_rank
+from mwr_hpc.training.sampler import SampleId, check_batch_size, part_of_rank
+from mwr_hpc.training.schedule import SampleSource, Schedule, mean_loss
 
 CHECKPOINT_SECONDS = 300.0
 """Longest time between checkpoints: what a kill may cost."""
-
-
-class SampleSource(Protocol):
-    """Where batches come from."""
-
-    def training_batch(self, samples: Sequence[SampleId], step: int) -> Batch:
-        """Make the batch of these samples for a step; a pure function, called from several threads."""
-
-    def validation_batch(self, samples: Sequence[SampleId]) -> Batch:
-        """Make a batch without anything random."""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """What is trained on, and for how long.
-
-    Attributes
-    ----------
-    sampler
-        Orders the training samples; knows iteration, batch size and steps per epoch.
-    epochs
-        How many.
-    validation
-        Samples of which the loss is told after every epoch; may be empty.
-    """
-
-    sampler: Sampler
-    epochs: int
-    validation: Sequence[SampleId] = ()
-
-    @property
-    def steps(self) -> int:
-        """Steps of all epochs."""
-        return self.epochs * self.sampler.steps
 
 
 @dataclass
@@ -109,14 +75,14 @@ def run_training(
     ConfigError
         The ranks do not divide the batch.
     """
-    check_batch_size(schedule.sampler.batch_size, engine.communicator.size)
+    check_batch_size(schedule.sampler.batch_size, engine.communicator.size, engine.group or 1)
     run = _Run(engine, schedule, source, checkpoints, config_hash, curves_path, emit, should_stop, engine.communicator)
     try:
         return run.complete()
     except tf.errors.ResourceExhaustedError as error:
         raise StageError(
             f"not enough memory for a step with --batch_size {schedule.sampler.batch_size}: {_first_line(error)}. "
-            "Lower --batch_size, else --cube_size or --filter_base."
+            f"Lower --batch_size, else {schedule.smaller}."
         ) from error
 
 
@@ -141,6 +107,8 @@ class _Run:
 
     def complete(self) -> list[Curve]:
         self._resume()
+        if self.step == 0 and self.schedule.judge is not None:
+            self.curves.append({"epoch": 0, "validation_loss": self._validation_loss(), **self.schedule.judge()})
         per_epoch = self.schedule.sampler.steps
         while self.step < self.schedule.steps:
             epoch = self.step // per_epoch + 1
@@ -209,7 +177,7 @@ class _Run:
             raise StageError(
                 f"the loss or its gradient is not a number in step {number + 1} of epoch {epoch}, samples "
                 f"{', '.join('/'.join(map(str, sample)) for sample in samples)}. "
-                "Look at these inputs for extreme values; if they are sound, lower --learning_rate."
+                f"Look at these inputs for extreme values; if they are sound, lower {self.schedule.slower}."
             )
         clock.allreduce += reduced - computed
         clock.compute += time.perf_counter() - started - (reduced - computed)
@@ -239,6 +207,7 @@ class _Run:
             input_wait=clock.input_wait / seconds,
             compute=clock.compute / seconds,
             allreduce=clock.allreduce / seconds,
+            figures=self.schedule.judge() if self.schedule.judge is not None else {},
         )
         self.curves.append(curve_record(event))
         self.loss_sum = self.weight_sum = 0.0
@@ -251,18 +220,8 @@ class _Run:
             self._stop()
 
     def _validation_loss(self) -> float | None:
-        samples = self.schedule.validation
-        if not samples:
-            return None
         size = self.schedule.sampler.batch_size // self.communicator.size
-        mine = samples[self.communicator.rank :: self.communicator.size]
-        total = tf.zeros(2)
-        for batch in prefetched(
-            lambda start: self.source.validation_batch(mine[start : start + size]), range(0, len(mine), size)
-        ):
-            total = total + self.engine.validation_sums(batch)
-        loss_sum, weight_sum = self.communicator.allreduce(total).numpy()
-        return float(loss_sum / weight_sum) if weight_sum else None
+        return mean_loss(self.engine, self.source, self.schedule.validation, size)
 
     def _stop(self) -> None:
         self.communicator.barrier()

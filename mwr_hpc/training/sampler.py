@@ -81,12 +81,14 @@ def part_of_rank(batch: Sequence[SampleId], rank: int, size: int) -> Sequence[Sa
     return batch[rank * share : (rank + 1) * share]
 
 
-def check_batch_size(batch_size: int, ranks: int) -> None:
-    """Raise ConfigError, naming the nearest sizes that fit, unless the ranks divide the global batch."""
-    if batch_size % ranks:
-        below = batch_size // ranks * ranks
-        nearest = f"{below} or {below + ranks}" if below else f"{ranks}"
+def check_batch_size(batch_size: int, ranks: int, group: int = 1) -> None:
+    """Raise ConfigError, naming the nearest sizes that fit, unless the ranks share the global batch in whole groups."""
+    unit = ranks * group
+    if batch_size % unit:
+        below = batch_size // unit * unit
+        nearest = f"{below} or {below + unit}" if below else f"{unit}"
+        whole = f" in groups of {group}, which are normalised together" if group > 1 else ""
         raise ConfigError(
             f"--batch_size {batch_size} is the batch of all ranks together and cannot be divided among {ranks} of "
-            f"them: use {nearest}"
+            f"them{whole}: use {nearest}"
         )

@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 
 from mwr_hpc.events import Emit, ShouldStop, ignore, never
+from mwr_hpc.missing_wedge.loss import error_loss
 from mwr_hpc.missing_wedge.network import Architecture, build_network, initialise
 from mwr_hpc.numerics.keyed_random import keyed_generator
 from mwr_hpc.training.checkpoint import CheckpointFolder
 from mwr_hpc.training.communicator import Communicator, SerialCommunicator
 from mwr_hpc.training.engine import Batch, Engine
 from mwr_hpc.training.framework import configure
-from mwr_hpc.training.loop import Schedule, run_training
+from mwr_hpc.training.loop import run_training
+from mwr_hpc.training.rates import WarmUp
 from mwr_hpc.training.sampler import SampleId, Sampler
+from mwr_hpc.training.schedule import Schedule
 
 EDGE = 8
 SMALL = Architecture(filter_base=2, depth=1, convs_per_depth=1, kernel=3)
@@ -43,7 +46,7 @@ def _built(architecture: Architecture, precision: Any, number: int) -> tuple[Eng
     configure()
     network = build_network(architecture, precision)
     initialise(network, seed=1)
-    engine = Engine(network, "l2", 1e-2, SerialCommunicator())
+    engine = Engine(network, error_loss("l2"), WarmUp(1e-2), SerialCommunicator())
     return engine, engine.state()
 
 

@@ -9,11 +9,13 @@ import numpy as np
 
 from mwr_hpc.errors import StageError
 from mwr_hpc.events import EpochFinished, Event
+from mwr_hpc.missing_wedge.loss import error_loss
 from mwr_hpc.missing_wedge.network import build_network, initialise
 from mwr_hpc.training.communicator import Communicator, HorovodCommunicator
 from mwr_hpc.training.engine import Batch, Engine
 from mwr_hpc.training.framework import configure
 from mwr_hpc.training.placement import Placement
+from mwr_hpc.training.rates import WarmUp
 from mwr_hpc.training.sampler import Sampler, part_of_rank
 
 EPOCHS, STEPS, BATCH = 4, 5, 4
@@ -56,7 +58,7 @@ def make_engine(loss: str, communicator: Communicator) -> Engine:
     # The zeros that the last layer starts with would let no gradient through to the other layers.
     last = network.get_layer("last").kernel
     last.assign(np.linspace(-1, 1, num=np.prod(last.shape), dtype=np.float32).reshape(last.shape))
-    return Engine(network, loss, 1e-2, communicator)
+    return Engine(network, error_loss(loss), WarmUp(1e-2), communicator)
 
 
 def trained(engine: Engine, folder: Path) -> dict[str, np.ndarray]:
