@@ -11,16 +11,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from mwr_hpc.boxnet.labels import BACKGROUND, CONTAMINATION, PARTICLE, disc_radius
+
 LEAST_SPECK = 20
 """Pixels that a patch of contamination must have to keep particles away."""
 
 CONNECTED = np.ones((3, 3), bool)
 """Pixels that touch by an edge or a corner are one component."""
-
-
-def disc_radius(diameter: float) -> float:
-    """Radius of the disc that is labelled as particle."""
-    return max(1.5, diameter / 8)
 
 
 @dataclass(frozen=True)
@@ -48,6 +45,26 @@ class Picks:
     def where(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> "Picks":
         """Some of them."""
         return Picks(self.positions[chosen], self.scores[chosen])
+
+
+def winners(probabilities: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Where "particle" and where "contamination" is more probable than the other classes.
+
+    Parameters
+    ----------
+    probabilities
+        (h, w, 3), in the order of `labels.CLASSES`.
+
+    Returns
+    -------
+    particle
+        (h, w) float32, its probability where it wins, else 0.
+    contamination
+        (h, w) bool.
+    """
+    background, particle, contamination = (probabilities[..., c] for c in (BACKGROUND, PARTICLE, CONTAMINATION))
+    wins = (particle > background) & (particle > contamination)
+    return np.where(wins, particle, np.float32(0)), (contamination > background) & (contamination >= particle)
 
 
 def find_picks(

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mwr_hpc.boxnet.curate import Picks, disc_radius, find_picks, keep_stronger, without_specks
+from mwr_hpc.boxnet.curate import Picks, find_picks, keep_stronger, winners, without_specks
+from mwr_hpc.boxnet.labels import disc_radius
 from mwr_hpc.numerics.keyed_random import keyed_generator
 
 SHAPE = (90, 120)
@@ -100,6 +101,12 @@ def test_specks_are_no_contamination() -> None:
     assert (cleaned[10].sum(), cleaned[70].sum(), cleaned[40:46].sum()) == (0, 20, 20)
     assert len(found(discs([(10, 20)], [0.9]), contamination)) == 1
     assert len(found(discs([(70, 20)], [0.9]), contamination)) == 0
+
+
+def test_the_most_probable_class_wins() -> None:
+    particle, contamination = winners(np.array([[[0.3, 0.4, 0.3], [0.5, 0.4, 0.1], [0.2, 0.3, 0.5]]], np.float32))
+    assert particle.tolist() == [[np.float32(0.4), 0, 0]]
+    assert contamination.tolist() == [[False, False, True]]
 
 
 def test_nothing_to_find() -> None:
