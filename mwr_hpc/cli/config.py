@@ -47,9 +47,10 @@ def add_to(app: typer.Typer) -> None:
 def show(context: typer.Context) -> None:
     """Print the settings as a table on a terminal, else one line a value, or as JSON."""
     words: list[str] = context.obj
-    named = words[0].replace("_", "-") if words else ""
-    command = named if named in COMMANDS else "train"
-    words = words[1:] if named in COMMANDS else words
+    # The longest name that the words begin with: "boxnet examples prepare" is one.
+    names = {count: " ".join(words[:count]).replace("_", "-") for count in (3, 2, 1)}
+    count = next((count for count, name in names.items() if name in COMMANDS), 0)
+    command, words = names.get(count, "train"), words[count:]
     given = WordReader(COMMANDS[command], words, has_json=True).read()
     resolved = resolve(
         COMMANDS[command],

@@ -1,6 +1,6 @@
 """A micrograph as the particle picker sees it: coarse pixels, no slopes, protein bright, one grey scale for all."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +91,7 @@ def high_pass(shape: tuple[int, int], pixel_size: float, cutoff: float = HIGH_PA
 
 
 def prepare(
-    image: NDArray[np.generic],
+    image: NDArray[Any],
     pixel_size: float,
     working: float = WORKING_PIXEL_SIZE,
     contrast: Literal["dark", "bright"] = "dark",

@@ -2,6 +2,7 @@
 
 import typer
 
+from mwr_hpc.cli.boxnet import simulate
 from mwr_hpc.cli.options import reflowed
 
 HELP = """Pick particles in micrographs with a network that you teach with your own picks.
@@ -20,5 +21,5 @@ Prepare examples from corrected picks, re-train a model with them, and pick all 
 def add_to(app: typer.Typer) -> None:
     """Add the group with its commands."""
     group = typer.Typer(help=reflowed(HELP), no_args_is_help=True, rich_markup_mode="rich")
-    # each command adds itself here: simulate.add_to(group)
+    simulate.add_to(group)
     app.add_typer(group, name="boxnet")

@@ -1,0 +1,195 @@
+"""Particle positions in files: STAR as RELION and Warp have it, EMAN's .box and crYOLO's .cbox.
+
+Positions are in pixels of the micrograph, x along columns and y along rows, 0 at the centre of the first pixel.
+
+A STAR file of RELION 3.0 and Warp has one table, RELION 3.1 puts another one before it, ``data_optics``, which may tell
+the pixel size. Read are rlnCoordinateX and rlnCoordinateY, rlnMicrographName and rlnAutopickFigureOfMerit if they are
+there; everything else is ignored. Only the last part of a micrograph's name is ever used.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import starfile
+from numpy.typing import ArrayLike, NDArray
+
+from mwr_hpc.errors import InputError
+from mwr_hpc.io.star_text import column_lines, write_lines, write_table
+
+X, Y, NAME, SCORE = "rlnCoordinateX", "rlnCoordinateY", "rlnMicrographName", "rlnAutopickFigureOfMerit"
+PIXEL_SIZES = ("rlnMicrographPixelSize", "rlnMicrographOriginalPixelSize", "rlnPixelSize")
+
+CBOX_COLUMNS = (
+    *("CoordinateX", "CoordinateY", "CoordinateZ", "Width", "Height", "Depth", "EstWidth", "EstHeight"),
+    *("Confidence", "NumBoxes", "Angle"),
+)
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class PickTable:
+    """The particles of one file, in its order.
+
+    Attributes
+    ----------
+    path
+        The file.
+    x, y
+        (n,) float64, pixels.
+    micrographs
+        The file name of each one's micrograph, without folders; None where the file does not say.
+    scores
+        (n,) float64, the higher the better; None where the file has none.
+    pixel_size
+        Angstrom, of the micrographs that the positions refer to; None where the file does not say.
+    """
+
+    path: Path
+    x: FloatArray
+    y: FloatArray
+    micrographs: tuple[str, ...] | None = None
+    scores: FloatArray | None = None
+    pixel_size: float | None = None
+
+    def __len__(self) -> int:
+        """Return the number of particles."""
+        return len(self.x)
+
+    @property
+    def positions(self) -> FloatArray:
+        """(n, 2), y x in pixels."""
+        return np.stack([self.y, self.x], axis=1)
+
+    def only(self, chosen: NDArray[np.bool_]) -> "PickTable":
+        """Return the table with some of the particles only."""
+        names = self.micrographs
+        return PickTable(
+            self.path,
+            self.x[chosen],
+            self.y[chosen],
+            None if names is None else tuple(name for name, keep in zip(names, chosen, strict=True) if keep),
+            None if self.scores is None else self.scores[chosen],
+            self.pixel_size,
+        )
+
+
+def read_picks(path: Path) -> PickTable:
+    """Read a STAR file of particles; one without any is read too.
+
+    Raises
+    ------
+    InputError
+        It is no STAR file or has no coordinates, a value is no number, a name leads out of its folder.
+    """
+    try:
+        text_columns = [X, Y, NAME, SCORE, *PIXEL_SIZES]
+        blocks: dict[str, Any] = starfile.read(path, always_dict=True, parse_as_string=text_columns)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file of particles; check the path") from error
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not a STAR file ({error}); give particles as STAR, of RELION or Warp") from error
+    tables = [block if isinstance(block, pd.DataFrame) else pd.DataFrame([block]) for block in blocks.values()]
+    table = next((table for table in tables if X in table and Y in table), None)
+    if table is None:
+        columns = sorted({str(column) for table in tables for column in table})
+        raise InputError(
+            f"{path}: no coordinates (columns {X} and {Y}); found {', '.join(columns) or 'no columns'}; "
+            "give a file of particles"
+        )
+    sizes = {
+        float(size)
+        for other in tables
+        for column in PIXEL_SIZES
+        if column in other
+        for size in _numbers(path, other, column)
+    }
+    if len(sizes) > 1:
+        found = ", ".join(f"{size:g}" for size in sorted(sizes))
+        raise InputError(f"{path}: micrographs of several pixel sizes ({found} A); write one file for each of them")
+    return PickTable(
+        path,
+        _numbers(path, table, X),
+        _numbers(path, table, Y),
+        tuple(_file_name(path, str(name)) for name in table[NAME]) if NAME in table else None,
+        _numbers(path, table, SCORE) if SCORE in table else None,
+        sizes.pop() if sizes else None,
+    )
+
+
+def write_picks(
+    path: Path, x: ArrayLike, y: ArrayLike, micrograph: str | Sequence[str], scores: ArrayLike | None = None
+) -> None:
+    """Write a STAR file of particles, atomically; the same particles give the same bytes.
+
+    Parameters
+    ----------
+    path
+        The file.
+    x, y
+        (n,) in pixels.
+    micrograph
+        The name of the micrograph, or of each one's.
+    scores
+        (n,) or None.
+    """
+    columns, rows = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    names = [micrograph] * len(columns) if isinstance(micrograph, str) else list(micrograph)
+    texts = {X: _texts(columns, 3), Y: _texts(rows, 3), NAME: names}
+    if scores is not None:
+        texts[SCORE] = _texts(np.asarray(scores, np.float64), 6)
+    write_table(path, texts)
+
+
+def write_box(path: Path, x: ArrayLike, y: ArrayLike, box_size: int) -> None:
+    """Write EMAN's .box, atomically: whole pixels of each box's first corner, then its sides."""
+    corners = (np.floor(np.asarray(values, np.float64) - box_size / 2 + 0.5).astype(int) for values in (x, y))
+    side = str(box_size)
+    write_lines(path, [], ((str(left), str(top), side, side) for left, top in zip(*corners, strict=True)))
+
+
+def write_cbox(path: Path, x: ArrayLike, y: ArrayLike, box_size: int, scores: ArrayLike) -> None:
+    """Write crYOLO's .cbox (version 1.0), atomically: the first corners of boxes, and confidences."""
+    header = ["", "data_global", "", "_cbox_format_version 1.0", "", "data_cryolo", "", "loop_"]
+    header += column_lines(CBOX_COLUMNS)
+    left, top = (_texts(np.asarray(values, np.float64) - box_size / 2, 3) for values in (x, y))
+    side = str(box_size)
+    rows = zip(left, top, _texts(np.asarray(scores, np.float64), 6), strict=True)
+    write_lines(
+        path,
+        header,
+        ((a, b, "<NA>", side, side, "<NA>", side, side, score, "<NA>", "<NA>") for a, b, score in rows),
+        ["", "data_cryolo_include", "", "loop_", "_slice_index #1", ""],
+    )
+
+
+def _texts(values: FloatArray, digits: int) -> list[str]:
+    if not np.isfinite(values).all():
+        raise ValueError("positions and scores must be finite")
+    # Adding zero turns a rounded -0.0 into 0.0.
+    return [f"{value:.{digits}f}" for value in np.round(values, digits) + 0.0]
+
+
+def _numbers(path: Path, table: pd.DataFrame, column: str) -> FloatArray:
+    numbers = pd.to_numeric(table[column], errors="coerce").to_numpy(np.float64)
+    bad = np.flatnonzero(~np.isfinite(numbers))
+    if len(bad):
+        value = table[column].iloc[bad[0]]
+        raise InputError(f"{path}: line {bad[0] + 1} of the table has {value!r} as {column}; expected a finite number")
+    return numbers
+
+
+def _file_name(path: Path, name: str) -> str:
+    """The last part of a micrograph's name, which is looked up among the micrographs and never opened as a path."""
+    parts = PureWindowsPath(name).parts if "\\" in name else PurePosixPath(name).parts
+    if not parts or ".." in parts or not parts[-1].isprintable() or parts[-1] in ("/", "\\"):
+        raise InputError(
+            f"{path}: {NAME} is {name!r}, which leads out of the folder of micrographs or names no file; "
+            "expected a file name, or a path without '..'"
+        )
+    # RELION marks one image of a stack as 000001@name.
+    return parts[-1].rpartition("@")[2]
