@@ -98,9 +98,9 @@ def damaged_volume(path: Path | str, voxel: float) -> Path:
 
 def small_model(path: Path | str, **architecture: int) -> Path:
     """Write an untrained model of the missing-wedge network."""
-    from mwr_hpc.missing_wedge.network import METHOD, Architecture, build_network, initialise, named_weights
+    from mwr_hpc.missing_wedge.network import METHOD, Architecture, build_network, initialise
     from mwr_hpc.training.framework import configure
-    from mwr_hpc.training.model_file import write_model
+    from mwr_hpc.training.model_file import named_weights, write_model
 
     configure()
     chosen = Architecture(**{"filter_base": 2, "depth": 1, "convs_per_depth": 1, "kernel": 3, **architecture})

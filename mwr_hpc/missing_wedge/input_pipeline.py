@@ -114,14 +114,15 @@ class PairSource:
     def training_batch(self, samples: Sequence[SampleId], step: int) -> Batch:
         """Read the pairs of these samples, add noise, and draw their dropout keys for this step."""
         batch = self.validation_batch(samples)
+        keys = np.zeros((len(samples), 2), np.int32)
         for number, (tomogram, crop, slot) in enumerate(samples):
             name = f"{tomogram}/{crop}/{slot}"
             dropout = keyed_generator(self.seed, "dropout", self.iteration, name, step)
-            batch.keys[number] = dropout.integers(0, 2**31 - 1, 2, np.int32)
+            keys[number] = dropout.integers(0, 2**31 - 1, 2, np.int32)
             if self.noise is not None and self.noise_level > 0:
                 cube = self.noise.cube(keyed_generator(self.seed, "noise", self.iteration, name, step))
                 batch.x[number, ..., 0] = add_noise(batch.x[number, ..., 0], cube, self.noise_level)
-        return batch
+        return batch._replace(keys=keys)
 
     def validation_batch(self, samples: Sequence[SampleId]) -> Batch:
         """Read the pairs of these samples as they are."""

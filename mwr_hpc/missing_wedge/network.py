@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mwr_hpc.numerics.keyed_random import keyed_generator
 from mwr_hpc.training.framework import keras, tf
-from mwr_hpc.training.model_file import Description, Weights, check_shapes, read_model
+from mwr_hpc.training.model_file import Description, read_model, set_weights
 
 METHOD = "missing wedge"
 LEAK = 0.05
@@ -173,24 +172,6 @@ def initialise(network: keras.Model, seed: int) -> None:
         variable.assign(generator.uniform(-limit, limit, shape).astype(np.float32))
     for variable in network.non_trainable_variables:
         variable.assign(np.full(variable.shape, float(variable.name == "moving_variance"), np.float32))
-
-
-def named_weights(network: keras.Model) -> list[tuple[str, NDArray[np.float32]]]:
-    """Name and values of all weights in order, for a model file."""
-    return [(variable.path, variable.numpy()) for variable in network.weights]
-
-
-def set_weights(network: keras.Model, weights: Weights, path: Path) -> None:
-    """Give a network the weights read from `path`.
-
-    Raises
-    ------
-    InputError
-        Names or shapes differ.
-    """
-    check_shapes(path, weights, [(variable.path, tuple(variable.shape)) for variable in network.weights])
-    for variable, (_, values) in zip(network.weights, weights, strict=True):
-        variable.assign(values)
 
 
 def load_network(path: Path, precision: Literal["float32", "bfloat16"]) -> tuple[keras.Model, Description]:

@@ -12,14 +12,7 @@ from mwr_hpc.errors import InputError
 from mwr_hpc.events import Emit, Notice, ShouldStop
 from mwr_hpc.missing_wedge.input_pipeline import NoiseVolumes, PairSource
 from mwr_hpc.missing_wedge.loss import error_loss
-from mwr_hpc.missing_wedge.network import (
-    METHOD,
-    Architecture,
-    build_network,
-    initialise,
-    named_weights,
-    set_weights,
-)
+from mwr_hpc.missing_wedge.network import METHOD, Architecture, build_network, initialise
 from mwr_hpc.missing_wedge.pair_reader import PairDataset
 from mwr_hpc.numerics.keyed_random import keyed_generator
 from mwr_hpc.numerics.noise import noise_level_at
@@ -29,7 +22,7 @@ from mwr_hpc.training.engine import Engine
 from mwr_hpc.training.framework import configure
 from mwr_hpc.training.hardware import resolve_precision
 from mwr_hpc.training.loop import run_training
-from mwr_hpc.training.model_file import checksum, read_model, write_model
+from mwr_hpc.training.model_file import checksum, named_weights, read_model, set_weights, write_model
 from mwr_hpc.training.rates import WarmUp
 from mwr_hpc.training.sampler import SampleId, Sampler, automatic_steps
 from mwr_hpc.training.schedule import Schedule

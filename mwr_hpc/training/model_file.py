@@ -152,6 +152,24 @@ def check_shapes(path: Path, weights: Weights, expected: Sequence[tuple[str, tup
     )
 
 
+def named_weights(network: Any) -> list[tuple[str, NDArray[np.float32]]]:
+    """Name and values of all weights in order, for a model file."""
+    return [(variable.path, variable.numpy()) for variable in network.weights]
+
+
+def set_weights(network: Any, weights: Weights, path: Path) -> None:
+    """Give a network the weights read from `path`.
+
+    Raises
+    ------
+    InputError
+        Names or shapes differ.
+    """
+    check_shapes(path, weights, [(variable.path, tuple(variable.shape)) for variable in network.weights])
+    for variable, (_, values) in zip(network.weights, weights, strict=True):
+        variable.assign(values)
+
+
 def _read(path: Path, with_weights: bool) -> tuple[Description, Weights]:
     advice = "Give a model_iterNN.h5 written by mwr-hpc train."
     if not path.is_file():

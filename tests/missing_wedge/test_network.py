@@ -14,10 +14,9 @@ from mwr_hpc.missing_wedge.network import (
     initialise,
     leaky_relu,
     load_network,
-    named_weights,
 )
 from mwr_hpc.training.framework import configure, tf
-from mwr_hpc.training.model_file import write_model
+from mwr_hpc.training.model_file import named_weights, write_model
 
 SMALL = Architecture(filter_base=2, depth=2, convs_per_depth=2, kernel=3)
 configure()

@@ -15,13 +15,13 @@ from mwr_hpc.missing_wedge.convert import convert_tomogram
 from mwr_hpc.missing_wedge.correct import ACTIVATION_BYTES, activation_bytes, choose_sizes, correct_tomogram
 from mwr_hpc.missing_wedge.cube_arrays import FLOAT16_SAFE, CubeReader
 from mwr_hpc.missing_wedge.extract import extract_subtomograms
-from mwr_hpc.missing_wedge.network import METHOD, Architecture, build_network, initialise, load_network, named_weights
+from mwr_hpc.missing_wedge.network import METHOD, Architecture, build_network, initialise, load_network
 from mwr_hpc.missing_wedge.pairs import make_pairs
 from mwr_hpc.missing_wedge.predict import predict_subtomograms
 from mwr_hpc.missing_wedge.train import train_iteration
 from mwr_hpc.training.communicator import SerialCommunicator
 from mwr_hpc.training.framework import configure
-from mwr_hpc.training.model_file import read_description, write_model
+from mwr_hpc.training.model_file import named_weights, read_description, write_model
 
 configure()
 

@@ -1,0 +1,258 @@
+"""Stage: re-trains a picking network on new examples, diluted with old ones, or trains one from scratch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mwr_hpc import __version__
+from mwr_hpc.boxnet.input_pipeline import (
+    NEW,
+    OLD,
+    Examples,
+    Mix,
+    MixedOrder,
+    PatchSource,
+    chosen_samples,
+    count_classes,
+)
+from mwr_hpc.boxnet.judging import PickJudge
+from mwr_hpc.boxnet.loss import background_weight, label_loss
+from mwr_hpc.boxnet.masks import knows_masks, relabelling
+from mwr_hpc.boxnet.network import GROUP, METHOD, Architecture, build_network, initialise
+from mwr_hpc.errors import InputError
+from mwr_hpc.events import Emit, Notice, ShouldStop
+from mwr_hpc.training.checkpoint import CheckpointFolder, config_hash
+from mwr_hpc.training.communicator import Communicator
+from mwr_hpc.training.engine import Engine
+from mwr_hpc.training.framework import configure
+from mwr_hpc.training.hardware import resolve_precision
+from mwr_hpc.training.loop import run_training
+from mwr_hpc.training.model_file import (
+    Description,
+    Weights,
+    checksum,
+    named_weights,
+    read_model,
+    set_weights,
+    write_model,
+)
+from mwr_hpc.training.rates import Geometric
+from mwr_hpc.training.schedule import Schedule, mean_loss
+
+WEIGHT_DECAY = 5e-4
+
+JUDGED_PATCHES = 16
+"""Patches of each kind, training and held out, whose loss is told after every epoch."""
+
+DESCRIBED = ("name", "training_set", "epochs", "batch_size", "patch", "lr_start", "lr_end", "mix", "freeze_bn", "seed")
+"""Parameters that the model file tells."""
+
+DEFAULT_THRESHOLD = 0.5
+"""Of a model that finds nothing in the held-out micrographs."""
+
+
+def retrain(
+    inputs: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    output: Path,
+    *,
+    checkpoint_folder: Path,
+    curves_path: Path,
+    communicator: Communicator,
+    emit: Emit,
+    should_stop: ShouldStop,
+) -> dict[str, Any]:
+    """Train a picking network, or go on with it where its checkpoints end.
+
+    Parameters
+    ----------
+    inputs
+        "examples": a store of examples; "corpus": another, or a folder of Warp's training TIFFs, or None; "parent":
+        the model to start from, or None.
+    parameters
+        The options of ``boxnet retrain`` by name (epochs, batch_size, patch, lr_start, lr_end, freeze_bn, train_mask,
+        allow_missing_masks, seed, precision, deterministic; width, depth and blocks of a network from scratch), "mix"
+        (batches of new and of old examples), "name" and "training_set" (what the model file tells of its data);
+        "gpuID" where devices were chosen.
+    output
+        The model file to write (by rank 0).
+    checkpoint_folder, curves_path
+        Where the training keeps its state, and the curves.
+    communicator
+        The other ranks.
+    emit, should_stop
+        The observer, and the question whether to stop.
+
+    Returns
+    -------
+    dict
+        Losses and average precision of the last epoch, and the threshold.
+
+    Raises
+    ------
+    StopRequested, StageError, ConfigError
+        As `run_training` does.
+    InputError
+        There is nothing to learn from the examples, or the parent does not fit.
+    """
+    from mwr_hpc.boxnet.corpus import open_corpus
+    from mwr_hpc.boxnet.examples import ExampleStore
+
+    new: Examples = ExampleStore(inputs["examples"])
+    old: Examples | None = open_corpus(inputs["corpus"]) if inputs.get("corpus") is not None else None
+    training = Training(new, old, inputs.get("parent"), parameters, communicator, emit)
+    return training.run(output, checkpoint_folder, curves_path, should_stop)
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training, with its examples wherever they come from.
+
+    Attributes
+    ----------
+    new, old
+        The examples; no old ones when None.
+    parent
+        The model to start from; None: from scratch.
+    parameters, communicator, emit
+        As for `retrain`.
+    """
+
+    new: Examples
+    old: Examples | None
+    parent: Path | None
+    parameters: Mapping[str, Any]
+    communicator: Communicator
+    emit: Emit
+
+    def run(self, output: Path, checkpoint_folder: Path, curves_path: Path, should_stop: ShouldStop) -> dict[str, Any]:
+        """Train and write the model; see `retrain`."""
+        parameters = self.parameters
+        configure(parameters.get("gpuID"), parameters["deterministic"])
+        precision = resolve_precision(parameters["precision"])
+        inherited = read_model(self.parent, METHOD) if self.parent is not None else None
+        architecture = _architecture(inherited, parameters)
+        masks = knows_masks(inherited[0] if inherited else {}, self.new, self.old, parameters["train_mask"])
+        source, weights = self._source(masks)
+        order = self._order()
+        engine = Engine(
+            build_network(architecture, precision, parameters["freeze_bn"]),
+            label_loss,
+            Geometric(parameters["lr_start"], parameters["lr_end"], parameters["epochs"] * order.steps),
+            self.communicator,
+            group=GROUP,
+            weight_decay=WEIGHT_DECAY,
+            moving_statistics=not parameters["freeze_bn"],
+        )
+        self._start(engine, inherited)
+        picks = PickJudge(engine, architecture.multiple, self.new)
+        identity = self._identity(engine, source, precision, weights)
+        curves = run_training(
+            engine,
+            Schedule(
+                order,
+                parameters["epochs"],
+                chosen_samples(self.new.held_out, NEW, JUDGED_PATCHES, parameters["seed"]),
+                judge=lambda: self._losses(engine, source) | {"average_precision": picks.average_precision()},
+                smaller="--patch or --width",
+                slower="--lr-start",
+            ),
+            source,
+            CheckpointFolder(checkpoint_folder),
+            identity,
+            curves_path=curves_path,
+            emit=self.emit,
+            should_stop=should_stop,
+        )
+        engine.finish()
+        threshold = picks.threshold()
+        if threshold is None:
+            self.emit(
+                Notice(
+                    "the network finds none of the held-out particles, so no threshold can be told from them; "
+                    f"it is {DEFAULT_THRESHOLD}",
+                    warning=True,
+                )
+            )
+        figures = {**curves[-1], "threshold": DEFAULT_THRESHOLD if threshold is None else threshold}
+        if self.communicator.rank == 0:
+            description = {
+                "method": METHOD,
+                "architecture": architecture.to_record(),
+                "precision": precision,
+                "program": f"mwr_hpc {__version__}",
+                "parent": inherited[0].get("name") if inherited else None,
+                "masks": masks,
+                "pixel_size": self.new.pixel_size,
+                "threshold": figures["threshold"],
+                "figures": {name: value for name, value in figures.items() if name not in ("threshold", *TIMES)},
+                **{name: parameters[name] for name in DESCRIBED},
+            }
+            write_model(output, description, named_weights(engine.model))
+        return {**figures, "masks": masks, "precision": precision}
+
+    def _source(self, masks: bool) -> tuple[PatchSource, dict[str, float]]:
+        parameters, mix = self.parameters, self._mix()
+        sets = {NEW: (self.new, relabelling(masks, parameters["train_mask"]))}
+        if self.old is not None:
+            sets[OLD] = (self.old, relabelling(masks, None))
+        shares = {NEW: mix.new / (mix.new + mix.old), OLD: mix.old / (mix.new + mix.old)}
+        counted = count_classes(sets, shares)
+        if not self.new.training:
+            raise InputError("no micrograph to train on: all are held out; lower --val-fraction, or add micrographs")
+        if not counted["particle"] or not counted["background"]:
+            missing = "particle" if not counted["particle"] else "background"
+            raise InputError(
+                f"no pixel of the examples that counts is {missing}: all such pixels have weight 0, or there are none. "
+                "Look at the positive, uncertain and mask files that the examples were prepared from"
+            )
+        weight = background_weight(counted["particle"], counted["background"])
+        return PatchSource(sets, parameters["patch"], parameters["seed"], weight), counted
+
+    def _mix(self) -> Mix:
+        new, old = self.parameters["mix"]
+        return Mix(new, old if self.old is not None else 0)
+
+    def _order(self) -> MixedOrder:
+        old = self.old.training if self.old is not None else ()
+        return MixedOrder(self.new.training, old, self._mix(), self.parameters["batch_size"], self.parameters["seed"])
+
+    def _start(self, engine: Engine, inherited: tuple[Description, Weights] | None) -> None:
+        if inherited is None:
+            initialise(engine.model, self.parameters["seed"])
+        else:
+            assert self.parent is not None, "what is inherited comes from it"
+            set_weights(engine.model, inherited[1], self.parent)
+
+    def _losses(self, engine: Engine, source: PatchSource) -> dict[str, float]:
+        """Losses of the same patches every time, unchanged: training beside held out, and new beside old."""
+        names = {"training_loss": (self.new.training, NEW)}
+        if self.old is not None:
+            names |= {"old_training_loss": (self.old.training, OLD), "old_validation_loss": (self.old.held_out, OLD)}
+        losses = {}
+        for name, (micrographs, kind) in names.items():
+            samples = chosen_samples(micrographs, kind, JUDGED_PATCHES, self.parameters["seed"])
+            loss = mean_loss(engine, source, samples, GROUP)
+            if loss is not None:
+                losses[name] = loss
+        return losses
+
+    def _identity(self, engine: Engine, source: PatchSource, precision: str, counted: Mapping[str, float]) -> str:
+        """What a checkpoint must agree with: settings, where the training starts, and the examples."""
+        weights, _ = engine.state()
+        settled = {name: value for name, value in self.parameters.items() if name != "gpuID"} | {"precision": precision}
+        names = [list(examples.training) + list(examples.held_out) for examples, _ in source.sets.values()]
+        first = self.new.read(self.new.training[0])
+        images = [first.image, first.labels, first.weights]
+        return config_hash(settled, names, counted, checksum("", weights, images))
+
+
+TIMES = ("samples_per_second", "input_wait", "compute", "allreduce")
+"""Figures of an epoch that are not the same every time, and so do not belong in a model."""
+
+
+def _architecture(inherited: tuple[Description, Weights] | None, parameters: Mapping[str, Any]) -> Architecture:
+    if inherited is not None:
+        return Architecture.from_record(inherited[0]["architecture"])
+    return Architecture(**{name: parameters[name] for name in ("width", "depth", "blocks")})
