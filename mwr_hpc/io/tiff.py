@@ -1,5 +1,12 @@
-"""TIFF images: micrographs and masks, row by row from the first, as in MRC."""
+"""TIFF images: micrographs, masks, and Warp's training files.
 
+The first row of a TIFF is the top of the picture, the first row of an MRC file its bottom. As in Warp, IMOD and RELION,
+rows are therefore reversed on the way in and out: arrays are always as in MRC, and a mask that was painted in Warp, or
+over a picture of the micrograph, lies where it was painted.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,54 +18,120 @@ from mwr_hpc.errors import InputError
 from mwr_hpc.io.atomic import atomic_file
 
 SUFFIXES = (".tif", ".tiff")
+
 MASKED = 255
-"""What masks written here have at contamination; any value but 0 is read as such."""
+"""What masks written here have at contamination, to be seen in any viewer; Warp's have 1."""
+
+BIG = 2**32 - 2**24
+"""Bytes beyond which a file needs BigTIFF."""
 
 
-def read_tiff(path: Path) -> NDArray[Any]:
-    """Read a TIFF with one image of one channel.
+def read_image(path: Path) -> NDArray[Any]:
+    """Read a TIFF of one image of one channel.
 
     Returns
     -------
-    (height, width), in the file's own type.
+    (height, width), in the file's own type, rows as in MRC.
 
     Raises
     ------
     InputError
         The file cannot be read, or holds a stack or colours.
     """
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            pages = len(tiff.pages)
-            shape = tiff.pages[0].shape
-            if pages != 1 or len(shape) != 2:
-                found = f"{pages} images" if pages != 1 else f"an image of shape {shape}, in colours"
-                raise InputError(f"{path}: found {found}, expected one image of one channel; save each image by itself")
-            image: NDArray[Any] = tiff.pages[0].asarray()
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such file; check the path") from error
-    except InputError:
-        raise
-    # A damaged file may fail anywhere in the decoder, as anything.
-    except Exception as error:
-        raise InputError(f"{path}: cannot be read as TIFF ({error}); copy or export it again") from error
-    return image
+    with _opened(path) as file:
+        pages = len(file.pages)
+        if pages != 1:
+            raise InputError(f"{path}: found {pages} images, expected one; save each image by itself")
+        return _page(path, file, 0)
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
-    """Read a mask, True where the image is not 0.
+    """Read a mask: True where the image is more than a half, so that both 1 and 255 are contamination.
 
     Raises
     ------
     InputError
-        See `read_tiff`.
+        See `read_image`.
     """
-    mask: NDArray[np.bool_] = read_tiff(path) != 0
+    mask: NDArray[np.bool_] = read_image(path) > 0.5
     return mask
 
 
 def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
     """Write a mask, (height, width), atomically; the same mask gives the same bytes."""
+    image = np.where(mask[::-1], np.uint8(MASKED), np.uint8(0))
     with atomic_file(path) as partial:
-        image = np.where(mask, np.uint8(MASKED), np.uint8(0))
         tifffile.imwrite(partial, image, compression="zlib", software="mwr-hpc", metadata=None)
+
+
+class TiffStack:
+    """A stack of images of one size, read one at a time.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    InputError
+        It cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with _opened(path) as file:
+            self._length = len(file.pages)
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return self._length
+
+    def __getitem__(self, index: int) -> NDArray[Any]:
+        """Read one image, (height, width), rows as in MRC."""
+        with _opened(self._path) as file:
+            return _page(self._path, file, index)
+
+
+def write_stack(path: Path, images: Iterable[NDArray[np.float32]], total_bytes: int) -> None:
+    """Write a stack of 32-bit images, atomically, one at a time in memory.
+
+    Parameters
+    ----------
+    path
+        The file.
+    images
+        (height, width) each.
+    total_bytes
+        Of them all, which decides whether BigTIFF is needed.
+    """
+    with atomic_file(path) as partial, tifffile.TiffWriter(partial, bigtiff=total_bytes > BIG) as writer:
+        for image in images:
+            writer.write(
+                np.ascontiguousarray(image[::-1], np.float32),
+                contiguous=False,
+                photometric="minisblack",
+                software="mwr-hpc",
+                metadata=None,
+            )
+
+
+def _page(path: Path, file: Any, index: int) -> NDArray[Any]:
+    page = file.pages[index]
+    if len(page.shape) != 2:
+        raise InputError(f"{path}: an image of shape {page.shape}, in colours; expected one channel: save it as grey")
+    image: NDArray[Any] = page.asarray()[::-1]
+    return image
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with tifffile.TiffFile(path) as file:
+            yield file
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file; check the path") from error
+    except InputError:
+        raise
+    except Exception as error:  # in a damaged file the decoder may fail anywhere, as anything
+        raise InputError(f"{path}: cannot be read as TIFF ({error}); copy or export it again") from error

@@ -16,7 +16,7 @@ HIGH_PASS = 500.0
 
 
 def working_shape(shape: tuple[int, int], pixel_size: float, working: float = WORKING_PIXEL_SIZE) -> tuple[int, int]:
-    """Even numbers of rows and columns whose pixels come nearest to `working` angstrom.
+    """Rows and columns of a micrograph at the working pixel size: even numbers, as Warp's (rounded, then made even).
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def working_shape(shape: tuple[int, int], pixel_size: float, working: float = WO
     ratio = pixel_size / working
     if ratio > 1.001:
         raise ValueError(f"{pixel_size:g} A per pixel are coarser than the {working:g} A per pixel worked at")
-    height, width = (min(2 * round(size * ratio / 2), size - size % 2) for size in shape)
+    height, width = (min(int(size * ratio + 0.5) // 2 * 2, size - size % 2) for size in shape)
     if min(height, width) < 2:
         raise ValueError(f"{shape[0]} x {shape[1]} pixels of {pixel_size:g} A are too few")
     return height, width
