@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mwr_hpc.boxnet.augment import Patch, Target, cut_augmented, cut_patch, random_centre
-from mwr_hpc.boxnet.labels import BACKGROUND, PARTICLE, UNMASKED
+from mwr_hpc.boxnet.labels import BACKGROUND, CLASSES, UNMASKED
 from mwr_hpc.boxnet.loss import border_weights
 from mwr_hpc.numerics.keyed_random import keyed_generator
 from mwr_hpc.training.engine import Batch
@@ -136,8 +136,8 @@ def chosen_samples(names: Sequence[str], kind: str, count: int, seed: int) -> li
     return [(names[index], kind, number) for index in sorted(order) for number in range(each)]
 
 
-def count_classes(sets: Mapping[str, tuple[Examples, Relabel]], shares: Mapping[str, float]) -> dict[str, float]:
-    """Shares of particle and background pixels that count in the training micrographs of all kinds.
+def class_shares(sets: Mapping[str, tuple[Examples, Relabel]], shares: Mapping[str, float]) -> NDArray[np.float64]:
+    """Shares of background, particle and contamination among the pixels that count in the training micrographs.
 
     Parameters
     ----------
@@ -148,25 +148,22 @@ def count_classes(sets: Mapping[str, tuple[Examples, Relabel]], shares: Mapping[
 
     Returns
     -------
-    dict
-        "particle" and "background": shares of the pixels whose weight is not 0.
+    ndarray
+        Shape (3,); UNMASKED pixels are background here. Zeros where no pixel counts.
     """
-    totals = {"particle": 0.0, "background": 0.0}
+    total = np.zeros(len(CLASSES))
     for kind, (examples, relabel) in sets.items():
         names = examples.training
         chosen = keyed_generator(0, "counting").permutation(len(names))[:COUNTED]
-        particle = background = counted = 0
+        counts = np.zeros(len(CLASSES))
         for name in (names[index] for index in sorted(chosen)):
             example = examples.read(name)
             labels, weights = relabel(example.labels, example.weights, example.masked)
-            counts = np.bincount(labels[weights > 0], minlength=UNMASKED + 1)
-            particle += int(counts[PARTICLE])
-            background += int(counts[BACKGROUND] + counts[UNMASKED])
-            counted += int(counts.sum())
-        if counted:
-            totals["particle"] += shares[kind] * particle / counted
-            totals["background"] += shares[kind] * background / counted
-    return totals
+            found = np.bincount(labels[weights > 0], minlength=UNMASKED + 1)
+            found[BACKGROUND] += found[UNMASKED]
+            counts += found[: len(CLASSES)]
+        total += shares[kind] * counts / max(1.0, counts.sum())
+    return total
 
 
 @dataclass(frozen=True)

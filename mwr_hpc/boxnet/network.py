@@ -4,6 +4,7 @@ Strided convolutions down, transposed ones up, skips by addition. Level 0 has th
 the width: on a processor most time goes where most pixels are. The logits are float32.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +29,9 @@ WIDEST = 4
 """Levels are at most so many times as wide as level 1."""
 
 EPSILON = 1e-3
+
+RAREST = 1e-3
+"""Least share of a class that an untrained network gives it."""
 
 
 @dataclass(frozen=True)
@@ -157,18 +161,30 @@ def build_network(
     return keras.Model(image, logits, name="boxnet")
 
 
-def initialise(network: keras.Model, seed: int) -> None:
-    """Set kernels as He et al. (2015) do, uniformly; the last layer, biases and residual branches start at zero.
+def initialise(network: keras.Model, seed: int, shares: Sequence[float] = (1.0, 1.0, 1.0)) -> None:
+    """Set kernels as He et al. (2015) do, uniformly; residual branches start at zero.
 
-    The numbers are NumPy's and keyed, so they are the same with every version of TensorFlow.
+    The network begins by saying how often each class is true. Particles are rare, and with Adam's steps of equal length
+    it would take a thousand of them to learn no more than that.
+
+    Parameters
+    ----------
+    network
+        As built.
+    seed
+        Of the numbers, which are NumPy's and keyed, so that they are the same with every version of TensorFlow.
+    shares
+        How often each class is true, in any unit; rarer than RAREST of all counts as that.
     """
     for index, variable in enumerate(network.weights):
         shape, layer = tuple(variable.shape), variable.path.split("/")[0]
-        if variable.name == "kernel" and layer != "last":
+        if variable.name == "kernel":
             # each output of a transposed convolution of stride 2 and edge 2 comes from one place of its input
             inputs = shape[-1] if layer.endswith("_stride") else np.prod(shape[:-1])
             limit = np.sqrt(6 / inputs)
             values = keyed_generator(seed, "weights", index=index).uniform(-limit, limit, shape)
+        elif variable.name == "bias":
+            values = np.log(np.maximum(np.array(shares) / np.sum(shares), RAREST))
         else:
             one = variable.name == "moving_variance" or (variable.name == "gamma" and not layer.endswith("conv1_norm"))
             values = np.full(shape, float(one))

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mwr_hpc import __version__
 from mwr_hpc.boxnet.input_pipeline import (
     NEW,
@@ -14,9 +17,10 @@ from mwr_hpc.boxnet.input_pipeline import (
     MixedOrder,
     PatchSource,
     chosen_samples,
-    count_classes,
+    class_shares,
 )
 from mwr_hpc.boxnet.judging import PickJudge
+from mwr_hpc.boxnet.labels import BACKGROUND, CLASSES, PARTICLE
 from mwr_hpc.boxnet.loss import background_weight, label_loss
 from mwr_hpc.boxnet.masks import knows_masks, relabelling
 from mwr_hpc.boxnet.network import GROUP, METHOD, Architecture, build_network, initialise
@@ -134,7 +138,7 @@ class Training:
         inherited = read_model(self.parent, METHOD) if self.parent is not None else None
         architecture = _architecture(inherited, parameters)
         masks = knows_masks(inherited[0] if inherited else {}, self.new, self.old, parameters["train_mask"])
-        source, weights = self._source(masks)
+        source, shares = self._source(masks)
         order = self._order()
         engine = Engine(
             build_network(architecture, precision, parameters["freeze_bn"]),
@@ -145,9 +149,9 @@ class Training:
             weight_decay=WEIGHT_DECAY,
             moving_statistics=not parameters["freeze_bn"],
         )
-        self._start(engine, inherited)
+        self._start(engine, inherited, shares * [source.background_weight, 1, 1])
         picks = PickJudge(engine, architecture.multiple, self.new)
-        identity = self._identity(engine, source, precision, weights)
+        identity = self._identity(engine, source, precision)
         curves = run_training(
             engine,
             Schedule(
@@ -192,22 +196,22 @@ class Training:
             write_model(output, description, named_weights(engine.model))
         return {**figures, "masks": masks, "precision": precision}
 
-    def _source(self, masks: bool) -> tuple[PatchSource, dict[str, float]]:
+    def _source(self, masks: bool) -> tuple[PatchSource, NDArray[np.float64]]:
         parameters, mix = self.parameters, self._mix()
         sets = {NEW: (self.new, relabelling(masks, parameters["train_mask"]))}
         if self.old is not None:
             sets[OLD] = (self.old, relabelling(masks, None))
         shares = {NEW: mix.new / (mix.new + mix.old), OLD: mix.old / (mix.new + mix.old)}
-        counted = count_classes(sets, shares)
         if not self.new.training:
             raise InputError("no micrograph to train on: all are held out; lower --val-fraction, or add micrographs")
-        if not counted["particle"] or not counted["background"]:
-            missing = "particle" if not counted["particle"] else "background"
+        counted = class_shares(sets, shares)
+        if not counted[PARTICLE] or not counted[BACKGROUND]:
+            missing = CLASSES[BACKGROUND if counted[PARTICLE] else PARTICLE]
             raise InputError(
                 f"no pixel of the examples that counts is {missing}: all such pixels have weight 0, or there are none. "
                 "Look at the positive, uncertain and mask files that the examples were prepared from"
             )
-        weight = background_weight(counted["particle"], counted["background"])
+        weight = background_weight(counted[PARTICLE], counted[BACKGROUND])
         return PatchSource(sets, parameters["patch"], parameters["seed"], weight), counted
 
     def _mix(self) -> Mix:
@@ -218,9 +222,11 @@ class Training:
         old = self.old.training if self.old is not None else ()
         return MixedOrder(self.new.training, old, self._mix(), self.parameters["batch_size"], self.parameters["seed"])
 
-    def _start(self, engine: Engine, inherited: tuple[Description, Weights] | None) -> None:
+    def _start(
+        self, engine: Engine, inherited: tuple[Description, Weights] | None, shares: NDArray[np.float64]
+    ) -> None:
         if inherited is None:
-            initialise(engine.model, self.parameters["seed"])
+            initialise(engine.model, self.parameters["seed"], shares.tolist())
         else:
             assert self.parent is not None, "what is inherited comes from it"
             set_weights(engine.model, inherited[1], self.parent)
@@ -238,14 +244,14 @@ class Training:
                 losses[name] = loss
         return losses
 
-    def _identity(self, engine: Engine, source: PatchSource, precision: str, counted: Mapping[str, float]) -> str:
+    def _identity(self, engine: Engine, source: PatchSource, precision: str) -> str:
         """What a checkpoint must agree with: settings, where the training starts, and the examples."""
         weights, _ = engine.state()
         settled = {name: value for name, value in self.parameters.items() if name != "gpuID"} | {"precision": precision}
         names = [list(examples.training) + list(examples.held_out) for examples, _ in source.sets.values()]
         first = self.new.read(self.new.training[0])
         images = [first.image, first.labels, first.weights]
-        return config_hash(settled, names, counted, checksum("", weights, images))
+        return config_hash(settled, names, source.background_weight, checksum("", weights, images))
 
 
 TIMES = ("samples_per_second", "input_wait", "compute", "allreduce")
