@@ -28,8 +28,8 @@ from virtual_slurm import VirtualSlurm, virtual_slurm
 
 pytestmark = [pytest.mark.soak, pytest.mark.needs("slurm", "horovod")]
 
-MORE = ["--epochs", 6, "--steps_per_epoch", 60]
-"""So that a training lasts some seconds."""
+MORE = ["--epochs", 6, "--steps_per_epoch", 240]
+"""So that a training lasts longer than the start of a coordinator."""
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +181,7 @@ def test_a_killed_coordinator_goes_on_and_nothing_is_done_twice(runs: Runs, few_
 
 def test_the_time_limit_requeues_the_coordinator(runs: Runs, cluster: VirtualSlurm) -> None:
     run, undisturbed = runs.folder / "limited", runs.folder / "limited_alone"
-    longer = [*MORE, "--epochs", 100]
+    longer = [*MORE, "--epochs", 25]
     runs.write_site(walltime="0:04:00")  # 180 s before it comes the signal
     try:
         job = runs.submitted(*train(runs, "few", run, *longer))
