@@ -1,14 +1,14 @@
 """Options of what a particle picker learns from: simulated micrographs, and examples made of corrected picks."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
-from mwr_hpc.config.fields import Settings, option
+from mwr_hpc.config.fields import Settings, is_incomplete, option
 from mwr_hpc.config.values import FilePath, FilePaths, split_words
 
-OUTPUT = "Output"
+INPUT, OUTPUT, METHOD, RESOURCES = "Input", "Output", "Method", "Resources"
 SPECIMEN, MICROSCOPE = "Specimen", "Microscope"
 
 
@@ -99,3 +99,62 @@ class SimulateMicrographsSettings(Settings):
         unit="angstrom",
         values=2,
     )
+
+
+class PrepareExamplesSettings(Settings):
+    """Micrographs and corrected picks to make examples of."""
+
+    command: ClassVar[str] = "boxnet examples prepare"
+
+    micrographs: FilePath | None = option(
+        None, "Folder of micrographs (.mrc, .tif).", group=INPUT, positional=True, must_exist="folder"
+    )
+    positives: FilePath | None = option(
+        None,
+        "Corrected picks: a STAR file, whose suffix all others beside it are matched by; a folder of STAR files, for "
+        "example of only those that were cleaned up; or one STAR file of many micrographs.",
+        group=INPUT,
+        automatic="<micrographs>/matching",
+        must_exist="file or folder",
+    )
+    important_suffix: str | None = option(
+        None, "Suffix of STAR files beside the positives with places that weigh more.", group=INPUT, unit="suffix"
+    )
+    uncertain_suffix: str | None = option(
+        None, "Suffix of STAR files beside the positives with places that weigh nothing.", group=INPUT, unit="suffix"
+    )
+    masks: FilePath | None = option(
+        None,
+        "Folder of masks of contamination, <micrograph>.tif or .mrc.",
+        group=INPUT,
+        automatic="<micrographs>/mask, if it is there",
+        must_exist="folder",
+    )
+    angpix: float | None = option(
+        None, "Pixel size of the micrographs.", group=INPUT, unit="angstrom", automatic="from their headers", gt=0
+    )
+    contrast: Literal["dark", "bright"] = option("dark", "Whether protein is dark or bright.", group=INPUT)
+    out: FilePath | None = option(
+        None, "The store to write.", group=OUTPUT, automatic="<micrographs>/boxnet2training/examples.zarr"
+    )
+    diameter: float | None = option(None, "Of the particle (required).", group=METHOD, unit="angstrom", gt=0, le=5000)
+    pixel_size: float = option(8.0, "To work at.", group=METHOD, unit="angstrom", gt=0, le=100)
+    important_weight: float = option(4.0, "Of important places; 1 is that of all others.", group=METHOD, ge=1, le=1000)
+    val_fraction: float = option(
+        0.2, "Share of the micrographs to hold out, at least one; 0: none.", group=METHOD, ge=0, le=0.5
+    )
+    seed: int = option(0, "Decides which are held out.", group=METHOD, ge=0)
+    preprocessing_ncpus: int | None = option(None, "Processes.", group=RESOURCES, automatic="all cores", ge=1)
+
+    @model_validator(mode="after")
+    def _micrographs_and_diameter(self, info: ValidationInfo) -> Self:
+        if is_incomplete(info):
+            return self
+        if self.micrographs is None:
+            raise ValueError("found no micrographs; name their folder: --micrographs DIR")
+        if self.diameter is None:
+            raise ValueError("found no diameter; add that of the particle in angstrom, for example --diameter 190")
+        suffixes = [suffix for suffix in (self.important_suffix, self.uncertain_suffix) if suffix]
+        if any("/" in suffix or "\0" in suffix for suffix in suffixes):
+            raise ValueError("a suffix is the end of a file's name, without '/': <micrograph>_<suffix>.star")
+        return self

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import ValidationInfo, field_validator, model_validator
 
-from mwr_hpc.config.boxnet_data import SimulateMicrographsSettings
+from mwr_hpc.config.boxnet_data import PrepareExamplesSettings, SimulateMicrographsSettings
 from mwr_hpc.config.checks import check_one_place
 from mwr_hpc.config.fields import Settings, is_incomplete, option
 from mwr_hpc.config.preparation import CheckSettings, CohortSettings, GenerateNoiseSettings, MakeMaskSettings
@@ -268,7 +268,7 @@ COMMANDS: dict[str, type[Settings]] = {
         *(TrainSettings, PredictSettings, CohortSettings, MakeMaskSettings, GenerateNoiseSettings, CheckSettings),
         *(ConvertSettings, SimulateSettings, EvaluateSettings, DemoSettings),
         *(StatusSettings, RetrySettings, CancelSettings),
-        SimulateMicrographsSettings,
+        *(SimulateMicrographsSettings, PrepareExamplesSettings),
     )
 }
 """All settings by the command that they belong to."""

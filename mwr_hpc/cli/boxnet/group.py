@@ -2,7 +2,7 @@
 
 import typer
 
-from mwr_hpc.cli.boxnet import simulate
+from mwr_hpc.cli.boxnet import examples, simulate
 from mwr_hpc.cli.options import reflowed
 
 HELP = """Pick particles in micrographs with a network that you teach with your own picks.
@@ -22,4 +22,5 @@ def add_to(app: typer.Typer) -> None:
     """Add the group with its commands."""
     group = typer.Typer(help=reflowed(HELP), no_args_is_help=True, rich_markup_mode="rich")
     simulate.add_to(group)
+    examples.add_to(group)
     app.add_typer(group, name="boxnet")

@@ -1,0 +1,147 @@
+"""``mwr-hpc boxnet examples prepare``: corrected micrographs to a store of examples, each skipped once it is done."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields
+from pathlib import Path
+
+from mwr_hpc.boxnet.examples import Entry, write_index
+from mwr_hpc.boxnet.matching import ExampleFiles, find_examples
+from mwr_hpc.cluster.pool import InlinePool, Pool, available_cores, local_pool
+from mwr_hpc.config.boxnet_data import PrepareExamplesSettings
+from mwr_hpc.errors import ConfigError, InputError
+from mwr_hpc.events import Emit, Notice, ShouldStop
+from mwr_hpc.io.atomic import disk_full_reported, require_writable
+from mwr_hpc.io.micrograph import pixel_size_of, require_one_pixel_size
+from mwr_hpc.pipeline.lock import RunLock
+from mwr_hpc.pipeline.receipts import ReceiptBook, fingerprint
+from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner, nothing_usable
+from mwr_hpc.pipeline.units import Claim, Unit, partials_removed, require_own_targets
+from mwr_hpc.run_directory import STATE_FOLDER
+
+MATCHING, MASK, TRAINING = "matching", "mask", "boxnet2training"
+"""Warp's folders beside the micrographs: picks, masks, training data."""
+
+STORE = "examples.zarr"
+STAGE = "prepare_example"
+PARALLEL_FROM = 4
+"""Micrographs that are worth the seconds in which worker processes start."""
+
+
+def prepare_examples(settings: PrepareExamplesSettings, emit: Emit, should_stop: ShouldStop) -> Outcome:
+    """Make the examples of all micrographs with positives.
+
+    Returns
+    -------
+    Outcome
+        The store, and the micrographs that failed with their reasons.
+
+    Raises
+    ------
+    ConfigError
+        A folder that is taken by default is not there.
+    InputError
+        Files are missing or ambiguous, pixel sizes differ, or no micrograph can be used.
+    StopRequested
+        After a stop in good order.
+    """
+    assert settings.micrographs is not None, "the schema requires it"
+    positives = settings.positives or settings.micrographs / MATCHING
+    if not positives.exists():
+        raise ConfigError(f"--positives {positives}: does not exist; name a STAR file or a folder of them")
+    masks = settings.masks or settings.micrographs / MASK
+    store = settings.out or settings.micrographs / TRAINING / STORE
+    examples = find_examples(
+        settings.micrographs,
+        positives,
+        settings.important_suffix,
+        settings.uncertain_suffix,
+        masks if masks.is_dir() else None,
+    )
+    if settings.masks is not None and not any(example.mask for example in examples):
+        raise InputError(f"{masks}: no mask of any of the micrographs; expected <micrograph>.tif or .mrc")
+    _tell_of_masks(examples, emit)
+    problems = _checked_pixel_sizes(examples, settings.angpix)
+    usable = [example for example in examples if example.name not in problems]
+    if not usable:
+        raise nothing_usable("micrographs can be used", problems)
+    require_writable(store)
+    done, failed = _run([_unit(example, settings, store) for example in usable], settings, store, emit, should_stop)
+    failed = problems | failed
+    if not done:
+        raise nothing_usable("micrographs could be prepared", failed)
+    write_index(store, done, settings.pixel_size, settings.val_fraction, settings.seed)
+    return Outcome(failed, [store])
+
+
+def _checked_pixel_sizes(examples: list[ExampleFiles], angpix: float | None) -> dict[str, str]:
+    """See that all micrographs have one pixel size; return those that cannot be opened, with the reasons."""
+    sizes, problems = [], {}
+    for example in examples:
+        try:
+            sizes.append((example.micrograph, pixel_size_of(example.micrograph, angpix)))
+        except InputError as error:
+            problems[example.name] = str(error)
+    if sizes:
+        require_one_pixel_size(sizes)
+    return problems
+
+
+def _tell_of_masks(examples: list[ExampleFiles], emit: Emit) -> None:
+    without = [example.name for example in examples if example.mask is None]
+    if without and len(without) < len(examples):
+        emit(
+            Notice(
+                f"{len(without)} of {len(examples)} micrographs have no mask, {without[0]} among them: training does "
+                "not take their background for free of contamination"
+            )
+        )
+
+
+def _unit(example: ExampleFiles, settings: PrepareExamplesSettings, store: Path) -> Unit:
+    inputs = {
+        "micrograph": example.micrograph,
+        "positives": example.positives,
+        "important": example.important,
+        "uncertain": example.uncertain,
+        "mask": example.mask,
+    }
+    return Unit(
+        stage=STAGE,
+        name=example.name,
+        function="mwr_hpc.boxnet.prepare_example:prepare_example",
+        inputs=inputs,
+        input_keys={kind: fingerprint(path) for kind, path in inputs.items()},
+        parameters={
+            "name": example.name,
+            "merged": example.merged,
+            **settings.model_dump(include={"angpix", "pixel_size", "contrast", "diameter", "important_weight"}),
+        },
+        target=store / example.name,
+    )
+
+
+def _run(
+    units: list[Unit], settings: PrepareExamplesSettings, store: Path, emit: Emit, should_stop: ShouldStop
+) -> tuple[list[Entry], dict[str, str]]:
+    """Do the units; return what is done, and what failed with its reason."""
+    state = store / STATE_FOLDER
+    book = ReceiptBook(state / "receipts")
+    require_own_targets(units, book)
+    workers = min(settings.preprocessing_ncpus or available_cores(), len(units))
+    pool: Callable[[int], AbstractContextManager[Pool]] = local_pool
+    if workers == 1 or len(units) < PARALLEL_FROM:
+        pool = _inline_pool
+    with disk_full_reported(store), RunLock(state / "lock.json") as lock, partials_removed(units):
+        quarantine = Quarantine(state / "quarantine")
+        claim = Claim(state / "lock.json", lock.token)
+        runner = StageRunner(book, quarantine, claim, state / "logs", emit, should_stop)
+        with pool(workers) as running:
+            done = runner.run(STAGE, units, running)
+        failed = quarantine.reasons([unit.name for unit in units])
+    names = [field.name for field in fields(Entry)]
+    return [Entry(**{name: receipt.figures[name] for name in names}) for receipt in done.values()], failed
+
+
+def _inline_pool(_: int) -> AbstractContextManager[Pool]:
+    return nullcontext(InlinePool())
