@@ -1,6 +1,7 @@
 """Patches of a micrograph: as they are, or turned, stretched, mirrored and changed in brightness, in one resampling."""
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ LEAST_SCALE, LARGEST_SCALE = 0.8, 1.2
 NOISE, GAIN, OFFSET = 0.3, 0.2, 0.2
 """Largest standard deviation of added noise, logarithm of the gain and offset; a micrograph's deviation is 1."""
 
-SPLINE = 3
+SPLINE: Literal[3] = 3
 """Order of the interpolation of images. Linear interpolation would halve the noise's power: the network would be
 trained on smoother images than it works on."""
 
@@ -75,10 +76,12 @@ def cut_augmented(target: Target, edge: int, generator: np.random.Generator) -> 
     matrix = _rotation(angle) @ mirror @ _rotation(direction) @ np.diag(1 / scales) @ _rotation(-direction)
     offset = centre - matrix @ np.full(2, (edge - 1) / 2)
 
-    def resampled(values: NDArray[np.generic], order: int, mode: str) -> NDArray[np.generic]:
-        return ndimage.affine_transform(
-            values, matrix, offset, (edge, edge), order=order, mode=mode, cval=0, prefilter=False
+    def resampled(values: NDArray[Any], order: Literal[0, 3], mode: Literal["mirror", "constant"]) -> NDArray[Any]:
+        shape = (edge, edge)
+        result: NDArray[Any] = ndimage.affine_transform(
+            values, matrix, offset, shape, order=order, mode=mode, cval=0, prefilter=False
         )
+        return result
 
     image = resampled(target.spline, SPLINE, "mirror")
     labels = resampled(target.labels, 0, "mirror")

@@ -116,7 +116,12 @@ def write_example(output: Path, example: Example, pixel_size: float) -> None:
 
 
 def write_index(
-    store: Path, entries: Iterable[Entry], pixel_size: float, val_fraction: float = 0.2, seed: int = 0
+    store: Path,
+    entries: Iterable[Entry],
+    pixel_size: float,
+    val_fraction: float = 0.2,
+    seed: int = 0,
+    micrographs: Path | None = None,
 ) -> None:
     """Write what belongs to a store and what is held out; until then the store cannot be read.
 
@@ -132,6 +137,8 @@ def write_index(
         Share of micrographs to hold out: at least one, unless this is 0.
     seed
         Decides which.
+    micrographs
+        The folder that they come from, None where there is none any more.
 
     Raises
     ------
@@ -145,6 +152,7 @@ def write_index(
         "format": FORMAT,
         "pixel_size": pixel_size,
         "seed": seed,
+        "micrographs": str(micrographs) if micrographs is not None else None,
         "examples": [asdict(entry) for entry in known],
         "held_out": held_out_names(store, known, val_fraction, seed),
     }
@@ -201,6 +209,7 @@ class ExampleStore:
                 raise ValueError(f"its format is {index['format']!r}, expected {FORMAT!r}")
             self.entries = {record["name"]: Entry(**record) for record in index["examples"]}
             self.pixel_size: float = index["pixel_size"]
+            self.micrographs = Path(index["micrographs"]) if index.get("micrographs") else None
             self.held_out: list[str] = index["held_out"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(

@@ -7,12 +7,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mwr_hpc.boxnet.augment import Patch, Target, cut_augmented, cut_patch, random_centre
+from mwr_hpc.boxnet.corpus import Examples
 from mwr_hpc.boxnet.labels import BACKGROUND, CLASSES, UNMASKED
 from mwr_hpc.boxnet.loss import border_weights
 from mwr_hpc.numerics.keyed_random import keyed_generator
@@ -30,42 +31,6 @@ CACHED = 48
 
 COUNTED = 200
 """Micrographs of each kind in which classes are counted, at most."""
-
-
-class Example(Protocol):
-    """A micrograph with its labels; see `mwr_hpc.boxnet.examples`."""
-
-    image: NDArray[np.float32]
-    labels: NDArray[np.uint8]
-    weights: NDArray[np.float32]
-    positions: NDArray[np.float32]
-    masked: bool
-
-
-class Examples(Protocol):
-    """A store of examples or a corpus."""
-
-    @property
-    def training(self) -> Sequence[str]:
-        """Names of the micrographs to train on."""
-
-    @property
-    def held_out(self) -> Sequence[str]:
-        """Names of the others."""
-
-    @property
-    def pixel_size(self) -> float:
-        """In angstrom."""
-
-    @property
-    def diameter(self) -> float:
-        """Of the particles, in angstrom."""
-
-    def masked(self, name: str) -> bool:
-        """Whether contamination is labelled in a micrograph."""
-
-    def read(self, name: str) -> Any:
-        """The micrograph, an `Example`."""
 
 
 Relabel = Callable[[NDArray[np.uint8], NDArray[np.float32], bool], tuple[NDArray[np.uint8], NDArray[np.float32]]]

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mwr_hpc.boxnet.corpus import Examples
 from mwr_hpc.boxnet.curate import find_picks
-from mwr_hpc.boxnet.input_pipeline import Examples
+from mwr_hpc.boxnet.examples import Example
 from mwr_hpc.boxnet.labels import CONTAMINATION, PARTICLE
 from mwr_hpc.numerics.detection import Scored, average_precision, best_f1_threshold
 from mwr_hpc.training.engine import Engine
@@ -69,7 +70,7 @@ class PickJudge:
     def _scored(self, most: int | None) -> list[Scored]:
         return [self._pick(self._examples.read(name)) for name in self._examples.held_out[:most]]
 
-    def _pick(self, example: Any) -> Scored:
+    def _pick(self, example: Example) -> Scored:
         height, width = example.image.shape
         padded = np.pad(example.image, [(0, -height % self._multiple), (0, -width % self._multiple)])
         probabilities = self._probabilities(tf.constant(padded[None, ..., None])).numpy()[0, :height, :width]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mwr_hpc.boxnet.input_pipeline import Examples
+from mwr_hpc.boxnet.corpus import Examples
 from mwr_hpc.boxnet.labels import BACKGROUND, CONTAMINATION, UNMASKED
 
 Labelled = tuple[NDArray[np.uint8], NDArray[np.float32]]

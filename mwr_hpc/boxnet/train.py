@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mwr_hpc import __version__
+from mwr_hpc.boxnet.corpus import Examples, open_corpus
+from mwr_hpc.boxnet.examples import ExampleStore
 from mwr_hpc.boxnet.input_pipeline import (
     NEW,
     OLD,
-    Examples,
     Mix,
     MixedOrder,
     PatchSource,
@@ -100,9 +101,6 @@ def retrain(
     InputError
         There is nothing to learn from the examples, or the parent does not fit.
     """
-    from mwr_hpc.boxnet.corpus import open_corpus
-    from mwr_hpc.boxnet.examples import ExampleStore
-
     new: Examples = ExampleStore(inputs["examples"])
     old: Examples | None = open_corpus(inputs["corpus"]) if inputs.get("corpus") is not None else None
     training = Training(new, old, inputs.get("parent"), parameters, communicator, emit)
@@ -250,7 +248,7 @@ class Training:
         settled = {name: value for name, value in self.parameters.items() if name != "gpuID"} | {"precision": precision}
         names = [list(examples.training) + list(examples.held_out) for examples, _ in source.sets.values()]
         first = self.new.read(self.new.training[0])
-        images = [first.image, first.labels, first.weights]
+        images: list[NDArray[Any]] = [first.image, first.labels, first.weights]
         return config_hash(settled, names, source.background_weight, checksum("", weights, images))
 
 

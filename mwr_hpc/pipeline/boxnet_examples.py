@@ -70,7 +70,7 @@ def prepare_examples(settings: PrepareExamplesSettings, emit: Emit, should_stop:
     failed = problems | failed
     if not done:
         raise nothing_usable("micrographs could be prepared", failed)
-    write_index(store, done, settings.pixel_size, settings.val_fraction, settings.seed)
+    write_index(store, done, settings.pixel_size, settings.val_fraction, settings.seed, settings.micrographs)
     return Outcome(failed, [store])
 
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from mwr_hpc.config.loading import changed_settings, settings_from_yaml, settings_to_yaml
 from mwr_hpc.config.schema import TrainSettings
 from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, Notice
 from mwr_hpc.io.atomic import atomic_file, require_writable
 from mwr_hpc.missing_wedge.cohort import Cohort, TomogramEntry, cohort_from_folder, cohort_from_list
 from mwr_hpc.numerics.wedge import effective_tilt_range
+from mwr_hpc.pipeline.frozen_settings import freeze
 from mwr_hpc.pipeline.receipts import ReceiptBook
 from mwr_hpc.pipeline.training_units import own_models, require_own_models
 from mwr_hpc.run_directory import RunDirectory
@@ -159,31 +159,23 @@ def freeze_settings(settings: TrainSettings, run: RunDirectory, emit: Emit) -> T
     ConfigError
         Another setting differs, the run exists although `continue_training` is false, or a newer version wrote it.
     """
-    if not run.config.exists():
-        if settings.continue_training:
-            emit(Notice(f"{run.root} holds no run to go on with: a new one starts"))
-        frozen = settings.model_copy(update=resolve_hardware(settings.precision, settings.deterministic))
-        _write(run.config, frozen)
-        return frozen
-    if settings.continue_training is False:
+    goes_on = run.config.exists()
+    if goes_on and settings.continue_training is False:
         raise ConfigError(
             f"{run.root}: holds a run already, and --continue_training False asks for a new one. "
             "Choose another --run_dir, or remove this one yourself."
         )
-    before = settings_from_yaml(TrainSettings, run.config)
-    decided: dict[str, object] = {"precision": before.precision} if settings.precision == "auto" else {}
-    if settings.deterministic is None:
-        decided["deterministic"] = before.deterministic
-    frozen = settings.model_copy(update=decided)
-    if differing := changed_settings(_moved(before, run), frozen):
-        listed = "\n".join(f"  {name}: {old} in the run, {new} asked for" for name, (old, new) in differing.items())
-        raise ConfigError(
-            f"{run.config}: the run was started with other settings:\n{listed}\n"
-            "Use the same settings to go on with it, or another --run_dir for a new run."
-        )
-    if frozen != before:
-        _write(run.config, frozen)
-    emit(Notice(f"going on with the run in {run.root}"))
+    frozen = freeze(
+        settings,
+        run.config,
+        lambda: resolve_hardware(settings.precision, settings.deterministic),
+        {"precision": "auto", "deterministic": None},
+        lambda before: _moved(before, run),
+    )
+    if goes_on:
+        emit(Notice(f"going on with the run in {run.root}"))
+    elif settings.continue_training:
+        emit(Notice(f"{run.root} holds no run to go on with: a new one starts"))
     return frozen
 
 
@@ -192,12 +184,6 @@ def _moved(settings: TrainSettings, run: RunDirectory) -> TrainSettings:
     if settings.result_dir != RunDirectory(settings.run_dir).results:
         return settings
     return settings.model_copy(update={"result_dir": RunDirectory(run.root).results})
-
-
-def _write(path: Path, settings: TrainSettings) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path) as partial:
-        partial.write_text(settings_to_yaml(settings))
 
 
 def continue_from(settings: TrainSettings, run: RunDirectory, book: ReceiptBook, emit: Emit) -> None:
