@@ -93,8 +93,8 @@ class SimulateMicrographsSettings(Settings):
     spherical_aberration: float = option(2.7, "Of the microscope.", group=MICROSCOPE, unit="mm", ge=0, le=10)
     amplitude_contrast: float = option(0.07, "Share of amplitude contrast.", group=MICROSCOPE, ge=0, le=1)
     smoothing: Range = option(
-        (0.0, 15.0),
-        "Standard deviation of the Gaussian of a denoised micrograph; 0 0: not denoised.",
+        (0.0, 18.0),
+        "Standard deviation of the Gaussian of a denoised micrograph; 0: not denoised.",
         group=MICROSCOPE,
         unit="angstrom",
         values=2,

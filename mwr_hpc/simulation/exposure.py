@@ -56,11 +56,12 @@ class Optics:
             shape, pixel_size, self.defocus, self.voltage, self.spherical_aberration, self.amplitude_contrast
         )
 
-    def smooth(self, shape: tuple[int, int], pixel_size: float) -> FloatArray:
-        """What smoothing multiplies every spectrum with, in rfft2 layout."""
-        y = np.exp(-2 * (np.pi * self.smoothing * fft.fftfreq(shape[0], pixel_size)) ** 2)
-        x = np.exp(-2 * (np.pi * self.smoothing * fft.rfftfreq(shape[1], pixel_size)) ** 2)
-        return (y[:, None] * x).astype(np.float32)
+
+def smoothing_transfer(deviation: float, shape: tuple[int, int], pixel_size: float) -> FloatArray:
+    """What a Gaussian of this standard deviation (angstrom) multiplies a spectrum in rfft2 layout with."""
+    y = np.exp(-2 * (np.pi * deviation * fft.fftfreq(shape[0], pixel_size)) ** 2)
+    x = np.exp(-2 * (np.pi * deviation * fft.rfftfreq(shape[1], pixel_size)) ** 2)
+    return (y[:, None] * x).astype(np.float32)
 
 
 class Field:
@@ -135,7 +136,7 @@ class Field:
         scattered: Spectrum = fft.rfft2(particles + dirt.density, workers=1)
         absorbed: Spectrum = fft.rfft2(np.float32(ABSORPTION) * dirt.density, workers=1)
         spectrum = scattered * optics.transfer(self.shape, self.pixel_size) + absorbed
-        spectrum *= optics.smooth(self.shape, self.pixel_size)
+        spectrum *= smoothing_transfer(optics.smoothing, self.shape, self.pixel_size)
         signal: FloatArray = fft.irfft2(self._refined(spectrum), self._whole, workers=1)
         return self._cropped(signal), self._noise(optics, generator)
 
@@ -144,9 +145,9 @@ class Field:
         if generator is None:
             return np.zeros(self.size, np.float32)
         shape, pixel_size = self._whole, self.image_pixel_size
-        detector = Optics(0, 0, 0, 0, DETECTOR * pixel_size).smooth(shape, pixel_size) ** 2
+        detector = smoothing_transfer(DETECTOR * pixel_size, shape, pixel_size) ** 2
         power = (SOLVENT * 2 * optics.transfer(shape, pixel_size) ** 2 + (1 - SOLVENT)) * detector
-        amplitude = np.sqrt(power) * optics.smooth(shape, pixel_size)
+        amplitude = np.sqrt(power) * smoothing_transfer(optics.smoothing, shape, pixel_size)
         white = generator.standard_normal(shape, np.float32)
         spectrum: Spectrum = fft.rfft2(white, workers=1) * amplitude
         rows, columns = (count // 2 for count in self.shape)

@@ -11,7 +11,7 @@ from scipy import fft
 from mwr_hpc.errors import ConfigError
 from mwr_hpc.numerics.keyed_random import keyed_generator
 from mwr_hpc.simulation.contamination import BoolArray, contaminate
-from mwr_hpc.simulation.exposure import MARGIN, Field, Optics
+from mwr_hpc.simulation.exposure import MARGIN, Field, Optics, smoothing_transfer
 from mwr_hpc.simulation.placing import draw, fragment_of, scatter
 from mwr_hpc.simulation.shapes import FloatArray
 from mwr_hpc.simulation.species import Species, made_up_species, random_rotations, species_from_map
@@ -85,7 +85,7 @@ class MicrographSpecification:
     voltage: float = 300.0
     spherical_aberration: float = 2.7
     amplitude_contrast: float = 0.07
-    smoothing: Range = (0.0, 15.0)
+    smoothing: Range = (0.0, 18.0)
     ice_gradient: float = 1.0
     contamination: float = 1.0
     contrast: Literal["dark", "bright"] = "dark"
@@ -230,7 +230,7 @@ def _signal_power(species: Species, optics: Optics, pixel_size: float, generator
     margin = int(np.ceil(MARGIN / pixel_size))
     padded = np.pad(images, ((0, 0), (margin, margin), (margin, margin)))
     shape = (padded.shape[1], padded.shape[2])
-    transfer = optics.transfer(shape, pixel_size) * optics.smooth(shape, pixel_size)
+    transfer = optics.transfer(shape, pixel_size) * smoothing_transfer(optics.smoothing, shape, pixel_size)
     exposed = fft.irfft2(fft.rfft2(padded, workers=1) * transfer, shape, workers=1)
     offset = np.arange(shape[0]) - shape[0] // 2
     disc = np.hypot(offset[:, None], offset) <= species.diameter / 2 / pixel_size
