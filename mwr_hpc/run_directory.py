@@ -27,6 +27,7 @@ class RunDirectory:
         self.root = Path(root)
         self.results = Path(results) if results is not None else self.root / "results"
         self.config = self.root / "config.yaml"
+        self.retraining = self.root / "retrain.yaml"
         self.cohort = self.root / "tomograms.star"
         self.lock = self.root / "lock.json"
         self.events = self.root / "events.jsonl"

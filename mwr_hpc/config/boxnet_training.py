@@ -242,3 +242,23 @@ class RetrainSettings(Settings):
         if self.freeze_bn and self.from_scratch:
             raise ValueError("--freeze_bn with --parent scratch: nothing is known yet to normalise by; leave it out")
         return self
+
+
+class ModelListSettings(Settings):
+    """Nothing: all models are listed."""
+
+    command: ClassVar[str] = "boxnet model list"
+
+
+class ModelShowSettings(Settings):
+    """Which model to show."""
+
+    command: ClassVar[str] = "boxnet model show"
+
+    model: str | None = option(None, "Name of a model, or a model file (.h5).", group=INPUT, positional=True)
+
+    @model_validator(mode="after")
+    def _some_model(self, info: ValidationInfo) -> Self:
+        if self.model is None and not is_incomplete(info):
+            raise ValueError("found no model; name one: mwr-hpc boxnet model show BoxNetGeneric")
+        return self

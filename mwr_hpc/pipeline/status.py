@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mwr_hpc.config.boxnet_training import RetrainSettings
 from mwr_hpc.config.loading import settings_from_yaml
 from mwr_hpc.config.schema import TrainSettings
 from mwr_hpc.errors import ConfigError
@@ -130,8 +131,11 @@ def status_of(folder: Path) -> Status:
     ConfigError
         There is no run.
     """
-    if (folder / "config.yaml").exists():
-        return _of_training(RunDirectory(folder))
+    run = RunDirectory(folder)
+    if run.config.exists():
+        return _of_training(run)
+    if run.retraining.exists():
+        return _of_retraining(run)
     state = folder / STATE_FOLDER
     if state.is_dir():
         return _of_sweep(folder, state)
@@ -172,6 +176,28 @@ def _of_training(run: RunDirectory) -> Status:
         stage_seconds_left=_stage_seconds_left(stage, state),
         seconds_left=_seconds_left(history, state),
         left_out=left_out,
+    )
+
+
+def _of_retraining(run: RunDirectory) -> Status:
+    settings = settings_from_yaml(RetrainSettings, run.retraining)
+    history = _history([run.events])
+    coordinator, alive = _coordinator([run.lock])
+    stage = history.current
+    training = stage is not None and stage.name == "train"
+    ended = training and stage is not None and stage.ended
+    state = alive or ("finished" if ended else "stopped")
+    curves = read_curves(run.curves(1))
+    return Status(
+        run=str(run.root),
+        state=state,
+        coordinator=coordinator,
+        stage=stage.name if stage else "",
+        units=1,
+        done=int(ended),
+        running=int(state == "running" and not ended),
+        epoch=curves[-1]["epoch"] if training and curves else 0,
+        epochs=settings.epochs if training else 0,
     )
 
 

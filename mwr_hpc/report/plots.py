@@ -112,6 +112,35 @@ def curves_figure(curves: Sequence[Path]) -> Figure:
     return figure
 
 
+def picking_curves_figure(curves: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draw the losses of new and old examples, and the average precision, over the epochs of a re-training.
+
+    Parameters
+    ----------
+    curves
+        Its records; the first is of the time before the first step.
+    """
+    figure = Figure(figsize=(8, 7), layout="constrained")
+    FigureCanvasAgg(figure)
+    upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [2, 1]})
+    epochs = [record["epoch"] for record in curves]
+
+    def draw(axes: Axes, key: str, label: str, style: str) -> None:
+        values = np.array([record.get(key) for record in curves], dtype=float)
+        if np.isfinite(values).any():
+            axes.plot(epochs, values, style, marker=".", label=label)
+
+    draw(upper, "training_loss", "new examples", "C0-")
+    draw(upper, "validation_loss", "new examples, held out", "C0--")
+    draw(upper, "old_training_loss", "old examples", "C1-")
+    draw(upper, "old_validation_loss", "old examples, held out", "C1--")
+    draw(lower, "average_precision", "held-out micrographs", "C2-")
+    upper.set(ylabel="loss per pixel")
+    lower.set(xlabel="epoch (0: before the training)", ylabel="average precision", ylim=(0, 1.02))
+    upper.legend()
+    return figure
+
+
 def save(figure: Figure, out: Path) -> None:
     """Write `figure` as a PNG that appears complete or not at all."""
     out.parent.mkdir(parents=True, exist_ok=True)
