@@ -4,7 +4,7 @@ import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import typer
 
@@ -14,7 +14,6 @@ from mwr_hpc.cluster.progress import marking_progress
 from mwr_hpc.cluster.signals import stop_on_signals
 from mwr_hpc.config.fields import Settings, option_info
 from mwr_hpc.config.loading import Resolved, resolve
-from mwr_hpc.config.schema import PredictSettings, TrainSettings
 from mwr_hpc.config.site import SiteProfile, load_site, site_path
 from mwr_hpc.errors import ConfigError
 from mwr_hpc.events import Emit, ShouldStop
@@ -24,6 +23,13 @@ if TYPE_CHECKING:
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
 Result = TypeVar("Result")
+
+
+class WithPlace(Protocol):
+    """Settings that say where the work is done."""
+
+    slurm: bool
+    in_allocation: bool
 
 
 def settings_from(model: type[AnySettings], given: Given) -> AnySettings:
@@ -65,7 +71,7 @@ def watched(work: Callable[[AnySettings, Emit, ShouldStop], Result], settings: A
         return work(settings, marking_progress(emit), should_stop)
 
 
-def backend_for(settings: TrainSettings | PredictSettings, site: Path | None) -> "Backend":
+def backend_for(settings: WithPlace, site: Path | None) -> "Backend":
     """Where the settings say that the work is done.
 
     Raises

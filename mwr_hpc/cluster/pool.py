@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from mwr_hpc.cluster.rank_environment import thread_environment
 from mwr_hpc.errors import ClusterError, MwrError
 from mwr_hpc.events import ShouldStop
 
@@ -177,6 +178,7 @@ def local_pool(workers: int) -> Iterator[DaskPool]:
             scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
             silence_logs=logging.CRITICAL,
             preload=["mwr_hpc.cluster.worker_setup"],
+            env=thread_environment(1),
         ) as cluster,
         Client(cluster) as client,
     ):

@@ -1,4 +1,4 @@
-"""What several settings must hold: sizes that suit the network, and one place to work at."""
+"""What several settings must hold: sizes that suit the network, one place to work at, a share of the work."""
 
 from collections.abc import Mapping
 
@@ -8,6 +8,15 @@ def check_one_place(asked: Mapping[str, object]) -> None:
     found = [name for name, value in asked.items() if value]
     if len(found) > 1:
         raise ValueError(f"found {' and '.join(found)}, which exclude one another; give one of them")
+
+
+def check_share(share: str | None) -> str | None:
+    """Return a share of the work as it is; raise ValueError unless it is I/N with I from 0 below N, or None."""
+    if share is not None:
+        index, slash, number = share.partition("/")
+        if not (slash and index.isdecimal() and number.isdecimal() and int(index) < int(number)):
+            raise ValueError("expected I/N, part I (from 0) of N; for example 0/4")
+    return share
 
 
 def check_multiple(size: int, multiple: int) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import psutil
+
 from mwr_hpc.cluster.allocation import Allocation, allocation_pool, ranks_argv
 from mwr_hpc.cluster.job_name import JobName, run_tag
 from mwr_hpc.cluster.pool import Finished, InlinePool, Pool, available_cores, local_pool
@@ -19,9 +21,13 @@ from mwr_hpc.errors import ConfigError
 from mwr_hpc.events import Emit, ShouldStop
 from mwr_hpc.pipeline.launch import InProcess, Launcher, LocalRanks
 from mwr_hpc.pipeline.training_job import TrainingJobs, require_no_job
+from mwr_hpc.training.hardware import is_gpu_visible
 
 PREPARATION, PREDICTION = "prepare", "predict"
 """Units in the names of worker jobs."""
+
+PICKING_MEMORY = 2**31
+"""Bytes of a process that picks: half is TensorFlow's own, the rest a micrograph of 60 megapixels."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,10 @@ class Backend(Protocol):
         """A pool for units that take all cores or GPUs they see."""
         ...
 
+    def picking(self, place: Place, units: int, processes: int | None) -> AbstractContextManager[Pool]:
+        """A pool for at most `units` units at once that take a GPU each, or a core where there is none."""
+        ...
+
     def launcher(self, place: Place, ranks: int) -> Launcher:
         """Who trains."""
         ...
@@ -113,6 +123,13 @@ class OnThisHost:
     def prediction(self, place: Place) -> AbstractContextManager[Pool]:
         """This process."""
         return nullcontext(InlinePool())
+
+    def picking(self, place: Place, units: int, processes: int | None) -> AbstractContextManager[Pool]:
+        """This process where there is a GPU and nobody asked for several; else worker processes that memory allows."""
+        if processes is None and is_gpu_visible():
+            return nullcontext(InlinePool())
+        most = processes or max(1, min(available_cores(), psutil.virtual_memory().total // PICKING_MEMORY))
+        return PoolOnDemand(lambda: local_pool(min(most, units)))
 
     def launcher(self, place: Place, ranks: int) -> Launcher:
         """This process, or several ranks."""
@@ -154,6 +171,12 @@ class OnSlurm:
     def prediction(self, place: Place) -> AbstractContextManager[Pool]:
         """Worker jobs with one unit at a time."""
         return PoolOnDemand(lambda: self._pool(place, self.site.prediction, PREDICTION, 1))
+
+    def picking(self, place: Place, units: int, processes: int | None) -> AbstractContextManager[Pool]:
+        """Worker jobs as for prediction, but with a unit on each core where they have no GPU."""
+        resources = self.site.prediction
+        units_at_once = 1 if resources.gpu_count else resources.cores
+        return PoolOnDemand(lambda: self._pool(place, resources, PREDICTION, units_at_once))
 
     def launcher(self, place: Place, ranks: int) -> Launcher:
         """A job for each iteration."""
@@ -202,6 +225,11 @@ class InAllocation:
     def prediction(self, place: Place) -> AbstractContextManager[Pool]:
         """One worker on each node."""
         return PoolOnDemand(lambda: self._pool(place, 1))
+
+    def picking(self, place: Place, units: int, processes: int | None) -> AbstractContextManager[Pool]:
+        """A worker on each core of each node; one on each node where the site file says that they have GPUs."""
+        units_at_once = 1 if self.site.prediction.gpu_count else self.allocation.cores
+        return PoolOnDemand(lambda: self._pool(place, units_at_once))
 
     def launcher(self, place: Place, ranks: int) -> Launcher:
         """Ranks on all nodes."""

@@ -59,6 +59,11 @@ def resolve_hardware(precision: Literal["auto", "float32", "bfloat16"], determin
     return {"precision": resolve_precision(precision), "deterministic": decided}
 
 
+def is_gpu_visible() -> bool:
+    """Whether this process would work on a GPU."""
+    return bool(_gpu_capabilities())
+
+
 def check_devices(chosen: Sequence[int]) -> None:
     """See that GPUs of these indices are visible to this process.
 
