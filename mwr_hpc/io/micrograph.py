@@ -98,9 +98,7 @@ def pixel_size_of(path: Path, angpix: float | None) -> float:
     if path.suffix.lower() in MRC_SUFFIXES:
         sections, y, x = _mrc_layout(path)
         if sections != 1:
-            raise InputError(
-                f"{path}: found {sections} sections, expected one image; average the movie first"
-            )
+            raise InputError(f"{path}: found {sections} sections, expected one image; average the movie first")
         if not same_pixel_size(y, x):
             raise InputError(f"{path}: pixels of {x:g} x {y:g} A in the header; expected square ones: correct it")
         found = x

@@ -6,7 +6,6 @@ writers, would silently lose voxels.
 
 import base64
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,19 +15,16 @@ from typing import Any, Self
 import numpy as np
 import zarr
 from numpy.typing import DTypeLike, NDArray
-from zarr.codecs import BloscCodec
 
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.atomic import disk_full_reported, target_of
 from mwr_hpc.io.finite import require_finite
 from mwr_hpc.io.mrc_header import MrcHeader, Shape, Triple, as_triple
+from mwr_hpc.io.pyramid import Level, level_shapes
+from mwr_hpc.io.shards import ShardWriter
 
 Array = NDArray[Any]
 
-CHUNK = 64
-# 256^3 voxels, but flat: a layer of shards of a 1024 x 1024 tomogram is read in one go in a quarter of the memory.
-LARGEST_SHARD = (64, 512, 512)
-LARGEST_TOP_LEVEL = 256
 ANGSTROMS = {None: 1.0, "angstrom": 1.0, "nanometer": 10.0, "micrometer": 1e4}
 OWN_ATTRIBUTES = "mwr_hpc"
 
@@ -151,24 +147,30 @@ class OmeZarrWriter:
         self._origin = as_triple(origin)
         self.attributes = dict(attributes or {})
         nz, ny, nx = (int(size) for size in shape)
-        shapes: list[Shape] = [(nz, ny, nx)]
-        while max(shapes[-1]) > LARGEST_TOP_LEVEL:
-            nz, ny, nx = ((size + 1) // 2 for size in shapes[-1])
-            shapes.append((nz, ny, nx))
-        self._levels: list[_Level] = []
+        self._levels: list[Level] = []
+        self._shards = ShardWriter()
         with disk_full_reported(path):
-            for number, level_shape in reversed(list(enumerate(shapes))):
+            for number, level_shape in reversed(list(enumerate(level_shapes((nz, ny, nx))))):
                 coarser = self._levels[0] if self._levels else None
-                self._levels.insert(0, _Level(path / str(number), level_shape, np.dtype(dtype), coarser))
+                level = Level(path / str(number), level_shape, np.dtype(dtype), coarser, self._shards)
+                self._levels.insert(0, level)
 
     @property
     def layers(self) -> list[tuple[int, int]]:
         """(first, last + 1) section of each layer of shards: slabs of these sizes are written without a copy."""
-        depth, step = self._levels[0].shape[0], self._levels[0].shard[0]
+        depth, step = self._levels[0].shape[0], self._levels[0].grid.shard[0]
         return [(z, min(z + step, depth)) for z in range(0, depth, step)]
 
     def write(self, first: int, slab: Array) -> None:
-        """Write the next sections; `first` is the index of the first of them, `slab` has shape (n, y, x)."""
+        """Write the next sections, in the background: `slab` must not change afterwards.
+
+        Parameters
+        ----------
+        first
+            Index of the first of them.
+        slab
+            (n, y, x).
+        """
         finest = self._levels[0]
         if first != finest.received or slab.shape[1:] != finest.shape[1:] or first + len(slab) > finest.shape[0]:
             raise ValueError(f"a slab of {slab.shape} at section {first} does not follow {finest.received} sections")
@@ -183,6 +185,8 @@ class OmeZarrWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        with disk_full_reported(self._path):
+            self._shards.__exit__(kind, error, trace)
         if error is not None:
             return
         finest = self._levels[0]
@@ -220,77 +224,3 @@ class OmeZarrWriter:
                 {"type": "translation", "translation": origin},
             ],
         }
-
-
-class _Level:
-    """One level of the pyramid: gathers slabs into layers of shards, writes those and hands their means on."""
-
-    def __init__(self, path: Path, shape: Shape, dtype: np.dtype[Any], coarser: "_Level | None") -> None:
-        self.shape = shape
-        chunk, self.shard = _grid(shape)
-        self.received = 0
-        self.dtype = dtype.newbyteorder("=")
-        self._coarser = coarser
-        self._waiting: list[Array] = []
-        self._array = zarr.create_array(
-            path,
-            shape=shape,
-            dtype=self.dtype,
-            chunks=chunk,
-            shards=self.shard,
-            compressors=BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"),
-            dimension_names=("z", "y", "x"),
-            # Looking for chunks of zeros costs more than writing the few that there are.
-            config={"write_empty_chunks": True},
-        )
-
-    def append(self, slab: Array) -> None:
-        """Take the next sections, and write every layer of shards that is complete with them."""
-        while len(slab):
-            layer_start = self.received // self.shard[0] * self.shard[0]
-            layer_stop = min(layer_start + self.shard[0], self.shape[0])
-            part = slab[: layer_stop - self.received]
-            slab = slab[len(part) :]
-            self.received += len(part)
-            complete = self.received == layer_stop
-            # What has to wait is copied: the caller may use its buffer again.
-            self._waiting.append(part if complete else part.astype(self.dtype))
-            if complete:
-                layer = part if len(self._waiting) == 1 else np.concatenate(self._waiting)
-                self._waiting.clear()
-                self._write(layer_start, layer)
-
-    def _write(self, start: int, layer: Array) -> None:
-        stop = start + len(layer)
-        _, height, width = self.shard
-        for y in range(0, self.shape[1], height):
-            for x in range(0, self.shape[2], width):
-                block = layer[:, y : y + height, x : x + width].astype(self.dtype, copy=False)
-                self._array[start:stop, y : y + height, x : x + width] = block
-        if self._coarser is not None:
-            self._coarser.append(_halved(layer, self.dtype))
-
-
-def _grid(shape: Shape) -> tuple[Shape, Shape]:
-    """Return chunk and shard of a volume: shards of equal size, so that the last one of an axis is not all padding."""
-    chunk, shard = [], []
-    for size, largest in zip(shape, LARGEST_SHARD, strict=True):
-        edge = min(CHUNK, size)
-        chunk.append(edge)
-        shard.append(math.ceil(math.ceil(size / math.ceil(size / largest)) / edge) * edge)
-    return (chunk[0], chunk[1], chunk[2]), (shard[0], shard[1], shard[2])
-
-
-def _halved(layer: Array, dtype: np.dtype[Any]) -> Array:
-    """Return the means of 2 x 2 x 2 voxels; a last odd plane counts twice."""
-    depth, height, width = ((size + 1) // 2 for size in layer.shape)
-    halved = np.empty((depth, height, width), dtype)
-    for z in range(depth):
-        lower = layer[2 * z].astype(np.float32)
-        section = lower + layer[min(2 * z + 1, len(layer) - 1)]
-        if section.shape != (2 * height, 2 * width):
-            section = np.pad(section, [(0, size % 2) for size in section.shape], "edge")
-        rows = section[0::2] + section[1::2]
-        mean = (rows[:, 0::2] + rows[:, 1::2]) * np.float32(0.125)
-        halved[z] = np.rint(mean) if dtype.kind in "iu" else mean
-    return halved

@@ -10,15 +10,12 @@ there; everything else is ignored. Only the last part of a micrograph's name is 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
 
 import numpy as np
-import pandas as pd
-import starfile
 from numpy.typing import ArrayLike, NDArray
 
 from mwr_hpc.errors import InputError
-from mwr_hpc.io.star_text import column_lines, write_lines, write_table
+from mwr_hpc.io.star_text import StarTable, column_lines, read_tables, write_lines, write_table
 
 X, Y, NAME, SCORE = "rlnCoordinateX", "rlnCoordinateY", "rlnMicrographName", "rlnAutopickFigureOfMerit"
 PIXEL_SIZES = ("rlnMicrographPixelSize", "rlnMicrographOriginalPixelSize", "rlnPixelSize")
@@ -86,17 +83,10 @@ def read_picks(path: Path) -> PickTable:
     InputError
         It is no STAR file or has no coordinates, a value is no number, a name leads out of its folder.
     """
-    try:
-        text_columns = [X, Y, NAME, SCORE, *PIXEL_SIZES]
-        blocks: dict[str, Any] = starfile.read(path, always_dict=True, parse_as_string=text_columns)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such file of particles; check the path") from error
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not a STAR file ({error}); give particles as STAR, of RELION or Warp") from error
-    tables = [block if isinstance(block, pd.DataFrame) else pd.DataFrame([block]) for block in blocks.values()]
-    table = next((table for table in tables if X in table and Y in table), None)
+    tables = read_tables(path)
+    table = next((table for table in tables if X in table.columns and Y in table.columns), None)
     if table is None:
-        columns = sorted({str(column) for table in tables for column in table})
+        columns = sorted({column for table in tables for column in table.columns})
         raise InputError(
             f"{path}: no coordinates (columns {X} and {Y}); found {', '.join(columns) or 'no columns'}; "
             "give a file of particles"
@@ -105,18 +95,19 @@ def read_picks(path: Path) -> PickTable:
         float(size)
         for other in tables
         for column in PIXEL_SIZES
-        if column in other
+        if column in other.columns
         for size in _numbers(path, other, column)
     }
     if len(sizes) > 1:
         found = ", ".join(f"{size:g}" for size in sorted(sizes))
         raise InputError(f"{path}: micrographs of several pixel sizes ({found} A); write one file for each of them")
+    names = table.columns.get(NAME)
     return PickTable(
         path,
         _numbers(path, table, X),
         _numbers(path, table, Y),
-        tuple(_file_name(path, str(name)) for name in table[NAME]) if NAME in table else None,
-        _numbers(path, table, SCORE) if SCORE in table else None,
+        tuple(_file_name(path, name) for name in names) if names is not None else None,
+        _numbers(path, table, SCORE) if SCORE in table.columns else None,
         sizes.pop() if sizes else None,
     )
 
@@ -174,12 +165,15 @@ def _texts(values: FloatArray, digits: int) -> list[str]:
     return [f"{value:.{digits}f}" for value in np.round(values, digits) + 0.0]
 
 
-def _numbers(path: Path, table: pd.DataFrame, column: str) -> FloatArray:
-    numbers = pd.to_numeric(table[column], errors="coerce").to_numpy(np.float64)
-    bad = np.flatnonzero(~np.isfinite(numbers))
-    if len(bad):
-        value = table[column].iloc[bad[0]]
-        raise InputError(f"{path}: line {bad[0] + 1} of the table has {value!r} as {column}; expected a finite number")
+def _numbers(path: Path, table: StarTable, column: str) -> FloatArray:
+    numbers = np.empty(len(table.lines))
+    for row, (text, line) in enumerate(zip(table.columns[column], table.lines, strict=True)):
+        try:
+            numbers[row] = float(text)
+        except ValueError:
+            numbers[row] = np.nan
+        if not np.isfinite(numbers[row]):
+            raise InputError(f"{path}: line {line} has {text!r} as {column}; expected a finite number")
     return numbers
 
 

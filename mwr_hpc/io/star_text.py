@@ -1,9 +1,94 @@
-"""STAR tables written as text: the same values give the same bytes, without a date in them."""
+"""STAR tables as text: read with the line of whatever is wrong, written with the same bytes for the same values.
 
+The dialect is RELION's: blocks ``data_<name>``, in each a loop of columns or single items; a value is a word, or is
+quoted; a word that begins with # begins a comment. Names lose their leading underscore.
+"""
+
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from mwr_hpc.errors import InputError
 from mwr_hpc.io.atomic import atomic_file
+
+WORD = re.compile(r"\"([^\"]*)\"(?!\S)|'([^']*)'(?!\S)|(\S+)")
+
+
+@dataclass
+class StarTable:
+    """One table: a loop, or the single items of a block as a loop of one row.
+
+    Attributes
+    ----------
+    block
+        What follows ``data_``.
+    columns
+        The texts of each column by its name.
+    lines
+        The line of the file on which each row stands, from 1.
+    """
+
+    block: str
+    columns: dict[str, list[str]] = field(default_factory=dict)
+    lines: list[int] = field(default_factory=list)
+
+
+def read_tables(path: Path) -> list[StarTable]:
+    """Read all tables of a STAR file.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or is no STAR file.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file; check the path") from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise InputError(f"{path}: not a STAR file ({reason}); give a STAR file, of RELION or Warp") from error
+    tables: list[StarTable] = []
+    block, in_loop = None, False
+    for number, line in enumerate(lines, 1):
+        words = _words(line)
+        # Quoted words are values, whatever they begin with.
+        first = line.split(maxsplit=1)[0] if words else ""
+        if not words:
+            continue
+        if first.startswith("data_"):
+            block, in_loop = first.removeprefix("data_"), False
+        elif block is None:
+            raise InputError(f"{path}: not a STAR file: line {number} begins with {first!r}, expected data_<name>")
+        elif first == "loop_":
+            tables.append(StarTable(block))
+            in_loop = True
+        elif first.startswith("_") and in_loop and not tables[-1].lines:
+            tables[-1].columns[first.removeprefix("_")] = []
+        elif first.startswith("_"):
+            if in_loop or not tables or tables[-1].block != block:
+                tables.append(StarTable(block, lines=[number]))
+                in_loop = False
+            tables[-1].columns[first.removeprefix("_")] = [words[1] if len(words) > 1 else ""]
+        elif in_loop and len(words) == len(tables[-1].columns):
+            tables[-1].lines.append(number)
+            for values, word in zip(tables[-1].columns.values(), words, strict=True):
+                values.append(word)
+        else:
+            expected = f"expected {len(tables[-1].columns)}" if in_loop else "outside any table"
+            raise InputError(f"{path}: line {number} has {len(words)} values, {expected}; the file is damaged")
+    return tables
+
+
+def _words(line: str) -> list[str]:
+    words = []
+    for match in WORD.finditer(line):
+        double, single, bare = match.groups()
+        if bare is not None and bare.startswith("#"):
+            break
+        words.append(next(word for word in (double, single, bare) if word is not None))
+    return words
 
 
 def write_table(path: Path, columns: Mapping[str, Sequence[str]], block: str = "") -> None:
@@ -14,7 +99,7 @@ def write_table(path: Path, columns: Mapping[str, Sequence[str]], block: str = "
     path
         The file.
     columns
-        The texts of each column by its name, without the leading underscore; all of one length, which may be 0.
+        The texts of each column by its name; all of one length, which may be 0.
     block
         What follows ``data_``.
     """
@@ -37,6 +122,7 @@ def write_lines(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]
 
 def _quoted(text: str) -> str:
     """A text as one word; an empty one is None, since STAR has no empty values."""
-    if not text:
-        return "None"
-    return f'"{text}"' if any(letter.isspace() for letter in text) or text[0] in "#_\"'" else text
+    if _words(text) == [text] and not text.startswith(("_", "data_", "loop_")):
+        return text
+    quote = "'" if '"' in text else '"'
+    return f"{quote}{text}{quote}" if text else "None"

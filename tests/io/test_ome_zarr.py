@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from zarr.storage import LocalStore
 
 from mwr_hpc.errors import DiskFullError, InputError
-from mwr_hpc.io import ome_zarr
+from mwr_hpc.io import pyramid, shards
 from mwr_hpc.io.atomic import partial_path
 from mwr_hpc.io.ome_zarr import OmeZarrWriter, open_ome_zarr
 from mwr_hpc.io.volume import open_volume
@@ -28,9 +27,9 @@ def write(path: Path, volume: np.ndarray, slab: int | None = None, **options: An
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards and pyramid at a hundredth of the real size, so that small volumes have many."""
-    monkeypatch.setattr(ome_zarr, "CHUNK", 8)
-    monkeypatch.setattr(ome_zarr, "LARGEST_SHARD", (8, 16, 16))
-    monkeypatch.setattr(ome_zarr, "LARGEST_TOP_LEVEL", 8)
+    monkeypatch.setattr(shards, "CHUNK", 8)
+    monkeypatch.setattr(shards, "LARGEST_SHARD", (8, 16, 16))
+    monkeypatch.setattr(pyramid, "LARGEST_TOP_LEVEL", 8)
 
 
 @pytest.mark.usefixtures("small_shards")
@@ -102,7 +101,7 @@ def test_shards_hold_no_more_than_256_cubed_voxels_and_few_are_needed() -> None:
         (300, 600, 90): (64, 320, 128),
         (36, 206, 94): (36, 256, 128),
     }.items():
-        chunk, found = ome_zarr._grid(shape)
+        chunk, found = shards.grid_of(shape)
         assert found == shard
         assert all(s % c == 0 and c <= 64 for s, c in zip(shard, chunk, strict=True))
         assert np.prod(shard) <= 256**3
@@ -174,12 +173,56 @@ def test_slabs_out_of_order_are_refused(tmp_path: Path) -> None:
         writer.write(1, np.ones((1, 5, 6), np.int8))
 
 
-def test_a_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    writer = OmeZarrWriter(tmp_path / "a.ome.zarr", (4, 5, 6), "i1", (1.0, 1.0, 1.0))
-
-    async def full(*_: Any, **__: Any) -> None:
+@pytest.mark.parametrize("slab", [None, 1])
+@pytest.mark.usefixtures("small_shards")
+def test_a_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slab: int | None) -> None:
+    def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(LocalStore, "set", full)
+    monkeypatch.setattr(shards, "_write", full)
     with pytest.raises(DiskFullError, match=r"a\.ome\.zarr"):
-        writer.write(0, np.ones((4, 5, 6), np.int8))
+        write(tmp_path / "a.ome.zarr", np.ones((20, 30, 30), np.int8), slab)
+    assert not (tmp_path / "a.ome.zarr" / "zarr.json").exists()
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_shards_are_what_zarr_would_write(tmp_path: Path) -> None:
+    """The same chunks in the same bytes; only their order in the file is free."""
+    volume = np.random.default_rng(3).normal(size=(19, 37, 21)).astype(np.float32)
+    write(tmp_path / "a.ome.zarr", volume)
+    ours = zarr.open_array(tmp_path / "a.ome.zarr" / "0", mode="r")
+    theirs = zarr.create_array(
+        tmp_path / "b",
+        shape=volume.shape,
+        dtype=volume.dtype,
+        chunks=ours.chunks,
+        shards=ours.shards,
+        compressors=shards.COMPRESSOR,
+        config={"write_empty_chunks": True},
+    )
+    theirs[:] = volume
+    files = {path.relative_to(tmp_path / "b") for path in (tmp_path / "b" / "c").rglob("*") if path.is_file()}
+    assert files == {
+        path.relative_to(tmp_path / "a.ome.zarr" / "0")
+        for path in (tmp_path / "a.ome.zarr" / "0" / "c").rglob("*")
+        if path.is_file()
+    }
+    for file in files:
+        found, expected = ((folder / file).read_bytes() for folder in (tmp_path / "a.ome.zarr" / "0", tmp_path / "b"))
+        assert sorted(_chunks(found)) == sorted(_chunks(expected))
+
+
+def _chunks(shard: bytes) -> list[bytes]:
+    index = np.frombuffer(shard[-4 - 16 * 4 : -4], "<u8").reshape(-1, 2)  # shards of 1 x 2 x 2 chunks
+    return [shard[offset : offset + size] for offset, size in index.tolist() if offset != 2**64 - 1]
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_the_same_volume_gives_the_same_bytes(tmp_path: Path) -> None:
+    volume = np.random.default_rng(4).normal(size=(19, 37, 21)).astype(np.float16)
+    contents = []
+    for name, slab in (("a", None), ("b", 1), ("c", 7)):
+        write(tmp_path / name, volume, slab)
+        files = sorted(path for path in (tmp_path / name).rglob("*") if path.is_file())
+        contents.append([(path.relative_to(tmp_path / name), path.read_bytes()) for path in files])
+    assert contents[0] == contents[1] == contents[2]
