@@ -6,7 +6,9 @@ from typing import ClassVar, Literal, Self
 from pydantic import ValidationInfo, field_validator, model_validator
 
 from mwr_hpc.config.boxnet_data import PrepareExamplesSettings, SimulateMicrographsSettings
-from mwr_hpc.config.checks import check_one_place
+from mwr_hpc.config.boxnet_picking import EvaluatePicksSettings, PickSettings
+from mwr_hpc.config.boxnet_training import ModelListSettings, ModelShowSettings, RetrainSettings, TrainGenericSettings
+from mwr_hpc.config.checks import check_one_place, check_share
 from mwr_hpc.config.fields import Settings, is_incomplete, option
 from mwr_hpc.config.preparation import CheckSettings, CohortSettings, GenerateNoiseSettings, MakeMaskSettings
 from mwr_hpc.config.runs import CancelSettings, RetrySettings, StatusSettings
@@ -27,6 +29,7 @@ __all__ = [
     "RetrySettings",
     "SimulateSettings",
     "StatusSettings",
+    "TrainGenericSettings",
     "TrainSettings",
 ]
 
@@ -146,11 +149,7 @@ class PredictSettings(Settings):
     @field_validator("share")
     @classmethod
     def _share_of_a_whole(cls, share: str | None) -> str | None:
-        if share is not None:
-            index, slash, number = share.partition("/")
-            if not (slash and index.isdecimal() and number.isdecimal() and int(index) < int(number)):
-                raise ValueError("expected I/N, part I (from 0) of N; for example 0/4")
-        return share
+        return check_share(share)
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -268,7 +267,8 @@ COMMANDS: dict[str, type[Settings]] = {
         *(TrainSettings, PredictSettings, CohortSettings, MakeMaskSettings, GenerateNoiseSettings, CheckSettings),
         *(ConvertSettings, SimulateSettings, EvaluateSettings, DemoSettings),
         *(StatusSettings, RetrySettings, CancelSettings),
-        *(SimulateMicrographsSettings, PrepareExamplesSettings),
+        *(RetrainSettings, TrainGenericSettings, ModelListSettings, ModelShowSettings),
+        *(SimulateMicrographsSettings, PrepareExamplesSettings, PickSettings, EvaluatePicksSettings),
     )
 }
 """All settings by the command that they belong to."""

@@ -1,9 +1,10 @@
 """Simulates micrographs with known truth: particles in ice of uneven thickness, contamination, optics and noise."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy import fft
@@ -29,6 +30,7 @@ FRAGMENT_KINDS = 2
 
 PROJECTIONS_MEASURED = 24
 """Orientations that decide how strong the signal of a species is."""
+
 
 @dataclass(frozen=True)
 class MicrographSpecification:
@@ -109,6 +111,19 @@ class MicrographSpecification:
         for name in ("ice_gradient", "contamination"):
             _require(0 <= getattr(self, name) <= 10, name, getattr(self, name), "from 0 to 10")
         _require(self.contrast in ("dark", "bright"), "contrast", self.contrast, "dark or bright")
+
+    def to_record(self) -> dict[str, Any]:
+        """Return all fields as JSON-able values."""
+        record = asdict(self) | {"density_maps": [str(path) for path in self.density_maps]}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in record.items()}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "MicrographSpecification":
+        """Return the specification that `to_record` described."""
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in record.items()
+        }
+        return cls(**values | {"density_maps": tuple(map(Path, record["density_maps"]))})
 
 
 @dataclass(frozen=True, eq=False)

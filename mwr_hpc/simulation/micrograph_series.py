@@ -1,9 +1,8 @@
 """Writes simulated micrographs with their truth, as a picker's user would have them after much careful work."""
 
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -78,7 +77,7 @@ def simulate_micrographs(
         for path in vars(series_paths(out, 0)).values():
             path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(out / SPECIFICATION_NAME) as partial:
-            partial.write_text(yaml.safe_dump(_record(specification), sort_keys=False))
+            partial.write_text(yaml.safe_dump(specification.to_record(), sort_keys=False))
     for done, index in enumerate(waiting):
         if should_stop():
             raise StopRequested(f"{skipped + done} of {number} micrographs are written")
@@ -134,16 +133,11 @@ def _write_table(specification: MicrographSpecification, number: int, out: Path)
     write_table(out / TABLE_NAME, columns, "micrographs")
 
 
-def _record(specification: MicrographSpecification) -> dict[str, Any]:
-    record = asdict(specification) | {"density_maps": [str(path) for path in specification.density_maps]}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in record.items()}
-
-
 def _check_specification(specification: MicrographSpecification, out: Path) -> None:
     path = out / SPECIFICATION_NAME
     if not path.exists():
         return
-    found, wanted = yaml.safe_load(path.read_text()), _record(specification)
+    found, wanted = yaml.safe_load(path.read_text()), specification.to_record()
     if found != wanted:
         different = ", ".join(
             f"{field.name} {found.get(field.name)} (now {wanted[field.name]})"

@@ -2,7 +2,7 @@
 
 import typer
 
-from mwr_hpc.cli.boxnet import examples, simulate
+from mwr_hpc.cli.boxnet import evaluate, examples, model, pick, retrain, simulate, train_generic
 from mwr_hpc.cli.options import reflowed
 
 HELP = """Pick particles in micrographs with a network that you teach with your own picks.
@@ -23,4 +23,9 @@ def add_to(app: typer.Typer) -> None:
     group = typer.Typer(help=reflowed(HELP), no_args_is_help=True, rich_markup_mode="rich")
     simulate.add_to(group)
     examples.add_to(group)
+    pick.add_to(group)
+    evaluate.add_to(group)
+    retrain.add_to(group)
+    model.add_to(group)
+    train_generic.add_to(group)
     app.add_typer(group, name="boxnet")
