@@ -34,7 +34,7 @@ test: environment
 	@tools/system_packages.sh || true
 	@tools/build_horovod.sh "$(BIN)/python" || true
 	@$(MAKE) --no-print-directory lint
-	"$(BIN)/python" -m pytest
+	@tools/run_tests.sh "$(BIN)/python"
 
 soak: environment horovod
 	"$(BIN)/python" -m pytest -m soak --timeout 7200
