@@ -80,18 +80,19 @@ def find_examples(
     """
     stems = {path.stem: path for path in micrograph_files(micrographs)}
     folder = positives if positives.is_dir() else positives.parent
-    others = [suffix for suffix in (important_suffix, uncertain_suffix) if suffix]
+    merged = False
     if positives.is_dir():
-        found = _of_one_suffix(_picks_in(folder, others), stems, folder)
+        others = (REMOVED, *(f"_{suffix}" for suffix in (important_suffix, uncertain_suffix) if suffix))
+        files = [path for path in _star_files(folder) if not path.stem.endswith(others)]
+        found = _of_one_suffix(files, stems, folder)
     elif candidates := _candidates(positives, stems):
-        suffix = _suffix_of(positives, candidates)
-        found = _with_suffix(_picks_in(folder, [other for other in others if other != suffix]), suffix, stems)
+        found = _with_suffix(_star_files(folder), _suffix_of(positives, candidates), stems)
     else:
         found = dict.fromkeys(_stems_in_list(positives, stems, micrographs), positives)
+        merged = True
     important = _beside(folder, important_suffix, "--important_suffix", found)
     uncertain = _beside(folder, uncertain_suffix, "--uncertain_suffix", found)
     masked = _masks_of(masks, found) if masks is not None else {}
-    merged = not positives.is_dir() and not candidates
     return [
         ExampleFiles(
             stem, stems[stem], found[stem], important.get(stem), uncertain.get(stem), masked.get(stem), merged
@@ -100,14 +101,8 @@ def find_examples(
     ]
 
 
-def _picks_in(folder: Path, other_suffixes: Sequence[str]) -> list[Path]:
-    """The STAR files that may be positives."""
-    endings = (REMOVED, *(f"_{suffix}" for suffix in other_suffixes))
-    return [
-        path
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() == STAR and not path.name.startswith(".") and not path.stem.endswith(endings)
-    ]
+def _star_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix == STAR and not path.name.startswith("."))
 
 
 def _candidates(path: Path, stems: Iterable[str]) -> dict[str, str]:
