@@ -173,13 +173,14 @@ def test_slabs_out_of_order_are_refused(tmp_path: Path) -> None:
         writer.write(1, np.ones((1, 5, 6), np.int8))
 
 
+@pytest.mark.parametrize("where", ["_write", "_synchronise"])
 @pytest.mark.parametrize("slab", [None, 1])
 @pytest.mark.usefixtures("small_shards")
-def test_a_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slab: int | None) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slab: int | None, where: str) -> None:
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(shards, "_write", full)
+    monkeypatch.setattr(shards, where, full)
     with pytest.raises(DiskFullError, match=r"a\.ome\.zarr"):
         write(tmp_path / "a.ome.zarr", np.ones((20, 30, 30), np.int8), slab)
     assert not (tmp_path / "a.ome.zarr" / "zarr.json").exists()

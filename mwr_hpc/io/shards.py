@@ -1,0 +1,170 @@
+"""Shards of compressed chunks, as `sharding_indexed` of Zarr v3 describes them, encoded and written in the background.
+
+zarr-python spends on its way to each chunk as long as the codec spends on it. So shards are put together here, with the
+same codec; any Zarr v3 program reads them. https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/
+"""
+
+import io
+import itertools
+import math
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import google_crc32c
+import numpy as np
+from numcodecs.blosc import Blosc
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec  # this import also makes Blosc safe in several threads
+
+from mwr_hpc.io.mrc_header import Shape
+
+Array = NDArray[Any]
+
+CHUNK = 64
+# 256^3 voxels, but flat: a layer of shards of a 1024 x 1024 tomogram is read in one go in a quarter of the memory.
+LARGEST_SHARD = (64, 512, 512)
+
+COMPRESSOR = BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle")
+"""What the metadata say; `encoded` is the same."""
+
+_BLOSC = Blosc("zstd", 3, Blosc.BITSHUFFLE)
+_ABSENT = 2**64 - 1
+INDEX_ENTRY_BYTES, INDEX_CHECKSUM_BYTES = 16, 4
+
+
+class Grid(NamedTuple):
+    """Shapes of a volume's chunks and shards."""
+
+    chunk: Shape
+    shard: Shape
+
+    def shards(self, shape: Shape) -> int:
+        """Count the shards of a volume."""
+        return math.prod(math.ceil(size / edge) for size, edge in zip(shape, self.shard, strict=True))
+
+    @property
+    def index_bytes(self) -> int:
+        """Size of each shard's index."""
+        chunks = math.prod(s // c for s, c in zip(self.shard, self.chunk, strict=True))
+        return INDEX_ENTRY_BYTES * chunks + INDEX_CHECKSUM_BYTES
+
+
+def grid_of(shape: Shape) -> Grid:
+    """Return chunk and shard of a volume: shards of equal size, so that the last one of an axis is not all padding."""
+    chunk, shard = [], []
+    for size, largest in zip(shape, LARGEST_SHARD, strict=True):
+        edge = min(CHUNK, size)
+        chunk.append(edge)
+        shard.append(math.ceil(math.ceil(size / math.ceil(size / largest)) / edge) * edge)
+    return Grid((chunk[0], chunk[1], chunk[2]), (shard[0], shard[1], shard[2]))
+
+
+def encoded(chunk: Array) -> bytes:
+    """Compress a chunk in C order."""
+    return bytes(_BLOSC.encode(chunk))
+
+
+def encode_shard(block: Array, grid: Grid, dtype: np.dtype[Any]) -> Iterator[bytes]:
+    """Yield the parts of a shard's file: its chunks in C order, then the index.
+
+    Parameters
+    ----------
+    block
+        The voxels of the shard, fewer where it reaches beyond the volume: chunks are filled up there with zeros, and
+        those altogether beyond are absent.
+    grid
+        Shapes of chunks and shards.
+    dtype
+        Of the array; blocks are cast to it.
+    """
+    counts = [s // c for s, c in zip(grid.shard, grid.chunk, strict=True)]
+    index = np.full((math.prod(counts), 2), _ABSENT, "<u8")
+    offset = 0
+    for entry, place in zip(index, itertools.product(*map(range, counts)), strict=True):
+        piece = block[tuple(slice(i * edge, (i + 1) * edge) for i, edge in zip(place, grid.chunk, strict=True))]
+        if not piece.size:
+            continue
+        if piece.shape == grid.chunk:
+            chunk = np.ascontiguousarray(piece, dtype)
+        else:
+            chunk = np.zeros(grid.chunk, dtype)
+            chunk[tuple(map(slice, piece.shape))] = piece
+        part = encoded(chunk)
+        entry[:] = offset, len(part)
+        offset += len(part)
+        yield part
+    entries = index.tobytes()
+    yield entries
+    yield google_crc32c.value(entries).to_bytes(INDEX_CHECKSUM_BYTES, "little")
+
+
+class ShardWriter:
+    """Writes the shards of one array or several: one thread encodes and writes, another waits for the disk.
+
+    A context manager. When its block ends all is on the disk, or what went wrong is raised and nobody writes any more.
+    """
+
+    def __init__(self) -> None:
+        self._encoder = ThreadPoolExecutor(1, "encode shards")
+        self._disk = ThreadPoolExecutor(1, "synchronise shards")
+        self._encodings: list[Future[None]] = []
+        self._writing: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                for encoding in self._encodings:
+                    encoding.result()
+                self._synchronised()
+        finally:
+            self._encoder.shutdown(cancel_futures=True)
+            self._disk.shutdown(cancel_futures=True)
+
+    def put(self, shards: Iterable[tuple[Path, Array]], grid: Grid, dtype: np.dtype[Any]) -> "Future[None]":
+        """Write shards, given by file and voxels, in the background.
+
+        Returns
+        -------
+        Future
+            Done when they are encoded, and the voxels are no longer needed; raises what went wrong until then.
+        """
+        encoding = self._encoder.submit(self._encode, list(shards), grid, dtype)
+        self._encodings.append(encoding)
+        return encoding
+
+    def _encode(self, shards: list[tuple[Path, Array]], grid: Grid, dtype: np.dtype[Any]) -> None:
+        for path, block in shards:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb", buffering=0) as stream:
+                for part in encode_shard(block, grid, dtype):
+                    _write(stream, part)
+            # The disk works on while the next shard is encoded, and does not fall behind by more than that.
+            self._synchronised()
+            self._writing = self._disk.submit(_synchronise, path)
+
+    def _synchronised(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
+
+
+def _write(stream: io.RawIOBase, part: bytes) -> None:
+    view = memoryview(part)
+    while len(view):  # a nearly full disk takes a part of what it is given
+        view = view[stream.write(view) or 0 :]
+
+
+def _synchronise(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
