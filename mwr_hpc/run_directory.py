@@ -7,6 +7,8 @@ from pathlib import Path
 STATE_FOLDER = ".mwr_hpc"
 """Beside results in a folder of the user's: receipts, lock and logs of the commands that wrote them."""
 
+CANDIDATES = "candidates"
+"""Folder in it of what a picking network saw, for each suffix one."""
 
 UNUSABLE = "unusable.json"
 """The tomograms that cannot be opened, and why."""

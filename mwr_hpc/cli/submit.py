@@ -1,4 +1,4 @@
-"""`mwr-hpc submit train|predict`: submits a run to SLURM."""
+"""`mwr-hpc submit COMMAND`: submits a run to SLURM."""
 
 import os
 from pathlib import Path
@@ -10,23 +10,30 @@ from typer.core import TyperCommand
 from mwr_hpc.cli.options import HELP_WORDS, reflowed
 from mwr_hpc.cli.running import settings_from
 from mwr_hpc.cli.words import Given, WordReader
+from mwr_hpc.config.boxnet_picking import PickSettings
+from mwr_hpc.config.boxnet_training import RetrainSettings
 from mwr_hpc.config.schema import PredictSettings, TrainSettings
 from mwr_hpc.errors import ConfigError
 
-HELP = """Submit `mwr-hpc train` or `predict` to SLURM and come back at once.
+HELP = """Submit `mwr-hpc train`, `predict`, `boxnet retrain` or `boxnet pick` to SLURM and come back at once.
 
 A small job, the coordinator, runs the command and submits jobs for all work. What jobs ask for stands in the site file
 (--site or MWR_HPC_SITE; see configs/sites/example.yaml). A run that is queued or running is refused.
 
-With --dry-run it prints the command lines and scripts and submits nothing. With --array N a prediction is an array of N
-jobs that share the work, without a coordinator.
+With --dry-run it prints the command lines and scripts and submits nothing. With --array N `predict` or `boxnet pick` is
+an array of N jobs that share the work, without a coordinator.
 
 \b
   mwr-hpc submit train --input_dir tomograms --run_dir run1 --site site.yaml
   mwr-hpc submit predict model_iter30.h5 --tomograms list.star --out corrected --dry-run
+  mwr-hpc submit boxnet pick --model MyNet --micrographs micrographs --diameter 190 --site site.yaml
 """
 
-COMMANDS: dict[str, type[TrainSettings] | type[PredictSettings]] = {"train": TrainSettings, "predict": PredictSettings}
+COMMANDS: dict[str, type[TrainSettings | PredictSettings | RetrainSettings | PickSettings]] = {
+    settings.command: settings for settings in (TrainSettings, PredictSettings, RetrainSettings, PickSettings)
+}
+SHARED = ("predict", "boxnet pick")
+"""Commands whose work an array can share."""
 
 
 class SubmitCommand(TyperCommand):
@@ -42,18 +49,20 @@ class SubmitCommand(TyperCommand):
 
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
-    text = "train|predict [OPTIONS OF IT] [--dry-run] [--array N]"
+    text = f"{'|'.join(COMMANDS)} [OPTIONS OF IT] [--dry-run] [--array N]"
     app.command("submit", cls=SubmitCommand, help=reflowed(HELP), options_metavar=text)(submit)
 
 
 def submit(context: typer.Context) -> None:
     """Submit, and say how to watch."""
-    command, *words = context.obj
+    given_words: list[str] = context.obj
+    count = 2 if given_words[0] == "boxnet" else 1
+    command, words = " ".join(given_words[:count]), given_words[count:]
     if command not in COMMANDS:
-        raise ConfigError(f"submit {command}: only {' and '.join(COMMANDS)} can be submitted")
+        raise ConfigError(f"submit {command}: only {', '.join(COMMANDS)} can be submitted")
     dry_run, array, words = _own_options(words)
-    if array is not None and command != "predict":
-        raise ConfigError("--array: only predictions can be shared by the elements of an array")
+    if array is not None and command not in SHARED:
+        raise ConfigError(f"--array: only {' and '.join(SHARED)} can be shared by the elements of an array")
     given = WordReader(COMMANDS[command], words, has_json=False).read()
     settings = settings_from(COMMANDS[command], Given({**given.values, "slurm": not array}, given.config, given.site))
     from mwr_hpc.cluster.slurm import Slurm

@@ -14,6 +14,9 @@ WARNING = 180
 SETUP_VARIABLE = "MWR_SETUP"
 PYTHON_VARIABLE = "MWR_PYTHON"
 
+SWEEP_SCRIPTS = {"predict": "predict_sweep", "boxnet pick": "boxnet_pick"}
+"""Scripts of the commands whose work the elements of an array can share."""
+
 
 def job_script(name: str) -> Path:
     """Path of one of the job scripts, as installed with the program or in its source folder.
@@ -93,8 +96,8 @@ def environment_words(site: SiteProfile) -> list[str]:
 
 
 def submit_argv(site: SiteProfile, command: str, arguments: Sequence[str], name: JobName, log: Path) -> list[str]:
-    """Command line for ``mwr-hpc submit train|predict``: the coordinator's job, which runs the command on SLURM."""
-    argv = sbatch_argv(job_script("coordinator"), [command, *arguments], site.coordinator, name, log)
+    """Command line for ``mwr-hpc submit COMMAND``: the coordinator's job, which runs the command on SLURM."""
+    argv = sbatch_argv(job_script("coordinator"), [*command.split(), *arguments], site.coordinator, name, log)
     return [*environment_words(site), *argv]
 
 
@@ -103,7 +106,9 @@ def training_argv(site: SiteProfile, rank_job: Path, name: JobName, log: Path) -
     return [*environment_words(site), *sbatch_argv(job_script("train"), [str(rank_job)], site.training, name, log)]
 
 
-def sweep_argv(site: SiteProfile, arguments: Sequence[str], name: JobName, log: Path, elements: int) -> list[str]:
-    """Command line for a sweep as an array, each element of which takes its share of models and tomograms."""
-    argv = sbatch_argv(job_script("predict_sweep"), arguments, site.prediction, name, log, array=elements)
+def sweep_argv(
+    site: SiteProfile, command: str, arguments: Sequence[str], name: JobName, log: Path, elements: int
+) -> list[str]:
+    """Command line for a sweep as an array, each element of which takes its share of the work."""
+    argv = sbatch_argv(job_script(SWEEP_SCRIPTS[command]), arguments, site.prediction, name, log, array=elements)
     return [*environment_words(site), *argv]

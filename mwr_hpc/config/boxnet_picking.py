@@ -1,5 +1,6 @@
 """Options of picking particles, and of judging what was picked."""
 
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo, field_validator, model_validator
@@ -114,6 +115,12 @@ class PickSettings(Settings):
     share: str | None = option(
         None, "Do part I (from 0) of N of the work, I/N; other processes do the other parts.", group=CLUSTER
     )
+
+    @property
+    def folder(self) -> Path:
+        """Where files go."""
+        assert self.micrographs is not None, "the settings require micrographs"
+        return self.out or self.micrographs
 
     @field_validator("share")
     @classmethod

@@ -21,7 +21,7 @@ from mwr_hpc.errors import ConfigError
 from mwr_hpc.events import Emit, ShouldStop
 from mwr_hpc.pipeline.launch import InProcess, Launcher, LocalRanks
 from mwr_hpc.pipeline.training_job import TrainingJobs, require_no_job
-from mwr_hpc.training.hardware import is_gpu_visible
+from mwr_hpc.training.hardware import available_threads, is_gpu_visible
 
 PREPARATION, PREDICTION = "prepare", "predict"
 """Units in the names of worker jobs."""
@@ -128,7 +128,7 @@ class OnThisHost:
         """This process where there is a GPU and nobody asked for several; else worker processes that memory allows."""
         if processes is None and is_gpu_visible():
             return nullcontext(InlinePool())
-        most = processes or max(1, min(available_cores(), psutil.virtual_memory().total // PICKING_MEMORY))
+        most = processes or max(1, min(available_threads(), psutil.virtual_memory().total // PICKING_MEMORY))
         return PoolOnDemand(lambda: local_pool(min(most, units)))
 
     def launcher(self, place: Place, ranks: int) -> Launcher:
@@ -174,9 +174,7 @@ class OnSlurm:
 
     def picking(self, place: Place, units: int, processes: int | None) -> AbstractContextManager[Pool]:
         """Worker jobs as for prediction, but with a unit on each core where they have no GPU."""
-        resources = self.site.prediction
-        units_at_once = 1 if resources.gpu_count else resources.cores
-        return PoolOnDemand(lambda: self._pool(place, resources, PREDICTION, units_at_once))
+        return PoolOnDemand(lambda: self._pool(place, self.site.prediction, PREDICTION, picks_at_once(self.site)))
 
     def launcher(self, place: Place, ranks: int) -> Launcher:
         """A job for each iteration."""
@@ -272,6 +270,11 @@ class PoolOnDemand:
         if self._pool is None:
             self._pool = self._opened.enter_context(self._open_pool())
         yield from self._pool.run(function, waiting, should_stop)
+
+
+def picks_at_once(site: SiteProfile) -> int:
+    """Micrographs that a worker job picks side by side."""
+    return 1 if site.prediction.gpu_count else site.prediction.cores
 
 
 def _ranks_of_site(asked: int, there: int) -> int:

@@ -84,7 +84,7 @@ def pick(settings: PickSettings, emit: Emit, should_stop: ShouldStop, backend: B
     """
     assert settings.micrographs is not None, "the settings require micrographs"
     model = _read_model(settings)
-    folder = PickFolder(settings.out or settings.micrographs, settings.suffix or _suffix_of(model.path))
+    folder = PickFolder(settings.folder, settings.suffix or _suffix_of(model.path))
     require_writable(folder.root)
     share = Share.parse(settings.share)
     book = ReceiptBook(folder.state / "receipts", shared=share is not None)

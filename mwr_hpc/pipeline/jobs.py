@@ -10,16 +10,20 @@ from mwr_hpc.cluster.job_name import JobName, run_tag
 from mwr_hpc.cluster.slurm import Job, Slurm
 from mwr_hpc.cluster.slurm_pool import Keys, WorkerScript
 from mwr_hpc.cluster.submission import submit_argv, sweep_argv, training_argv
+from mwr_hpc.config.boxnet_picking import PickSettings
+from mwr_hpc.config.boxnet_training import RetrainSettings
 from mwr_hpc.config.schema import PredictSettings, TrainSettings
-from mwr_hpc.config.site import SiteProfile
+from mwr_hpc.config.site import SiteProfile, WorkerResources
 from mwr_hpc.errors import ClusterError, ConfigError
 from mwr_hpc.io.atomic import require_writable
-from mwr_hpc.pipeline.backend import PREDICTION, PREPARATION
+from mwr_hpc.pipeline.backend import PREDICTION, PREPARATION, picks_at_once
 from mwr_hpc.pipeline.launch import JOB_FILE
 from mwr_hpc.pipeline.stages import Quarantine
 from mwr_hpc.pipeline.status import Status, coordinator_of, status_of
 from mwr_hpc.pipeline.training_job import UNIT
 from mwr_hpc.run_directory import STATE_FOLDER, RunDirectory
+
+Submittable = TrainSettings | PredictSettings | RetrainSettings | PickSettings
 
 COORDINATOR, SWEEP = "coordinator", "sweep"
 """Units in the names of the jobs that `submit` submits."""
@@ -42,19 +46,26 @@ class Submission:
     """
 
     site: SiteProfile
-    settings: TrainSettings | PredictSettings
+    settings: Submittable
     words: Sequence[str]
     array: int | None = None
 
     @property
+    def trains(self) -> bool:
+        """Whether it has a run directory of its own; else it writes to a folder of results."""
+        return isinstance(self.settings, TrainSettings | RetrainSettings)
+
+    @property
     def folder(self) -> Path:
         """The run's folder."""
-        return self.settings.run_dir if isinstance(self.settings, TrainSettings) else self.settings.out
+        if isinstance(self.settings, TrainSettings | RetrainSettings):
+            return self.settings.run_dir
+        return self.settings.folder if isinstance(self.settings, PickSettings) else self.settings.out
 
     @property
     def state(self) -> Path:
         """Folder for keys, records and logs."""
-        return self.folder if isinstance(self.settings, TrainSettings) else self.folder / STATE_FOLDER
+        return self.folder if self.trains else self.folder / STATE_FOLDER
 
     @property
     def name(self) -> JobName:
@@ -69,7 +80,7 @@ class Submission:
     def argv(self, attempt: JobName) -> list[str]:
         """Command line of one attempt."""
         if self.array:
-            return sweep_argv(self.site, self.words, attempt, self.log, self.array)
+            return sweep_argv(self.site, self.settings.command, self.words, attempt, self.log, self.array)
         return submit_argv(self.site, self.settings.command, self.words, attempt, self.log)
 
     def described(self) -> str:
@@ -78,18 +89,25 @@ class Submission:
         if self.array:
             return parts[0]
         run, site, logs = self.name.run, self.site, self.state / "logs"
-        pools = {PREDICTION: (site.prediction, 1)}
-        if isinstance(self.settings, TrainSettings):
+        if self.trains:
             job_file = RunDirectory(self.folder).iteration(1) / JOB_FILE
             training = training_argv(site, job_file, JobName(run, f"{UNIT}01"), logs / f"{UNIT}01.out")
             parts.append(f"# For each training it submits:\n{shlex.join(training)}")
-            pools = {PREPARATION: (site.preparation, site.preparation.cores)}
-        for unit, (resources, units_at_once) in pools.items():
+        for unit, (resources, units_at_once) in self._pools().items():
             secrets = self.state / ".secrets" / unit
             keys = Keys(secrets / "certificate.pem", secrets / "key.pem")
             script = WorkerScript(site, resources, units_at_once, keys).text("tls://COORDINATOR", JobName(run, unit))
             parts.append(f"# For each worker it submits:\n{script}")
         return "\n\n".join(parts)
+
+    def _pools(self) -> dict[str, tuple[WorkerResources, int]]:
+        """What the workers of each pool ask for, and how many units each works on at once."""
+        site = self.site
+        if isinstance(self.settings, TrainSettings):
+            return {PREPARATION: (site.preparation, site.preparation.cores)}
+        if isinstance(self.settings, RetrainSettings):
+            return {}
+        return {PREDICTION: (site.prediction, picks_at_once(site) if isinstance(self.settings, PickSettings) else 1)}
 
 
 def submit(submission: Submission, slurm: Slurm) -> str:

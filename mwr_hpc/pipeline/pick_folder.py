@@ -17,7 +17,7 @@ from mwr_hpc.pipeline.lock import critical_section
 from mwr_hpc.pipeline.receipts import ReceiptBook, checksum
 from mwr_hpc.pipeline.stages import Quarantine
 from mwr_hpc.pipeline.units import Unit, published
-from mwr_hpc.run_directory import STATE_FOLDER
+from mwr_hpc.run_directory import CANDIDATES, STATE_FOLDER
 
 BY_HAND = 1.0
 """Score in the list of all of particles that have none because somebody added them."""
@@ -56,7 +56,7 @@ class PickFolder:
     @property
     def all_candidates(self) -> Path:
         """Folder of the candidates."""
-        return self.state / "candidates" / self.suffix
+        return self.state / CANDIDATES / self.suffix
 
     @property
     def record(self) -> Path:

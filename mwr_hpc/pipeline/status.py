@@ -20,7 +20,7 @@ from mwr_hpc.pipeline.lock import PATIENCE, read_holder
 from mwr_hpc.pipeline.receipts import ReceiptBook
 from mwr_hpc.pipeline.stages import Quarantine
 from mwr_hpc.pipeline.training_units import newest_trained
-from mwr_hpc.run_directory import STATE_FOLDER, UNUSABLE, RunDirectory
+from mwr_hpc.run_directory import CANDIDATES, STATE_FOLDER, UNUSABLE, RunDirectory
 from mwr_hpc.training.curves import read_curves
 
 
@@ -207,6 +207,7 @@ def _of_sweep(folder: Path, state: Path) -> Status:
     coordinator, alive = _coordinator(sorted(state.glob("lock*.json")))
     units, done, failed = (sum(getattr(stage, name) for stage in stages) for name in ("units", "done", "failed"))
     folders = {folder, *(path for path in folder.iterdir() if path.is_dir() and path != state)}
+    folders |= set((state / CANDIDATES).glob("*"))
     state_word = alive or ("finished" if stages and all(stage.ended for stage in stages) else "stopped")
     current = next((stage for stage in stages if not stage.ended), stages[-1] if stages else None)
     return Status(

@@ -42,14 +42,51 @@ def test_a_sweep_as_an_array():
     assert "--array=0-7" in ended.out and ended.out.rstrip().endswith("predict_sweep.sbatch m.h5 in --site site.yaml")
 
 
+PICK = (
+    "submit",
+    "boxnet",
+    "pick",
+    "--micrographs",
+    "in",
+    "--model",
+    "m.h5",
+    "--diameter",
+    "190",
+    "--site",
+    "site.yaml",
+)
+
+
+def test_picking():
+    ended = run(*PICK, "--dry-run")
+    assert ended.code == 0, ended.err
+    coordinator = next(line for line in ended.out.splitlines() if "sbatch --parsable" in line)
+    assert "coordinator.sbatch boxnet pick --micrographs in --model m.h5" in coordinator
+    assert f"{Path.cwd()}/in/.mwr_hpc/logs/coordinator.out" in coordinator
+    assert "--nworkers 8" in ended.out  # one for each core of the site's workers
+    ended = run(*PICK, "--dry-run", "--array", "3")
+    assert "--array=0-2" in ended.out and "boxnet_pick.sbatch --micrographs in --model m.h5" in ended.out
+
+
+def test_retraining():
+    Path("examples").mkdir()
+    words = ("--parent", "scratch", "--name", "MyNet", "--examples", "examples", "--corpus", "none")
+    ended = run("submit", "boxnet", "retrain", *words, "--site", "site.yaml", "--dry-run")
+    assert ended.code == 0, ended.err
+    coordinator, training = [line for line in ended.out.splitlines() if "sbatch --parsable" in line]
+    assert "coordinator.sbatch boxnet retrain --parent scratch" in coordinator
+    assert "boxnet_run/MyNet/iterations" in training and "--nodes=2" in training
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("submit", "convert"), "only train and predict can be submitted"),
+        (("submit", "convert"), "only train, predict, boxnet retrain, boxnet pick can be submitted"),
+        (("submit", "boxnet", "evaluate"), "only train, predict, boxnet retrain, boxnet pick can be submitted"),
         (("submit", "train", "--input_dir", "in"), "MWR_HPC_SITE"),
         ((*TRAIN, "--nucbe", "3"), "did you mean '--ncube'"),
         ((*TRAIN, "--in_allocation"), "--slurm and --in_allocation"),
-        ((*TRAIN, "--array", "2"), "only predictions"),
+        ((*TRAIN, "--array", "2"), "only predict and boxnet pick can be shared"),
         (("submit", "predict", "--array", "many"), "expected the number of elements"),
         (("train", "--input_dir", "in", "--slurm", "--ranks", "3", "--site", "site.yaml"), "make 4 ranks"),
         (("train", "--input_dir", "in", "--slurm", "--batch_normalization", "--site", "site.yaml"), "with 4 ranks"),

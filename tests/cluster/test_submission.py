@@ -23,7 +23,7 @@ SITE = SiteProfile(
     training=TrainingResources(partition="gpu", gpus="a100:4", cores=32, memory="200G", nodes=2),
     preparation=WorkerResources(cores=8, memory="32G", walltime="4:00:00"),
 )
-SCRIPTS = ("coordinator", "train", "predict_sweep", "run_in_allocation")
+SCRIPTS = ("coordinator", "train", "predict_sweep", "boxnet_pick", "run_in_allocation")
 COMMON = re.compile(
     r"^# -- The same in all job scripts -+\n(.*)^# -- The same in all job scripts, up to here", re.M | re.S
 )
@@ -49,7 +49,7 @@ def test_the_training_job_has_a_rank_for_each_gpu() -> None:
 
 
 def test_elements_of_a_sweep_write_files_of_their_own() -> None:
-    argv = sweep_argv(SITE, ["model.h5"], NAME, Path("/run/sweep.out"), 10)
+    argv = sweep_argv(SITE, "predict", ["model.h5"], NAME, Path("/run/sweep.out"), 10)
     assert {"--array=0-9", "--output=/run/sweep.%a.out"} <= set(argv)
 
 
