@@ -85,7 +85,7 @@ def retrain(settings: RetrainSettings, emit: Emit, should_stop: ShouldStop, back
     assert name is not None and examples is not None, "the settings require both"
     settings = settings.model_copy(update={"ranks": backend.ranks(settings.ranks)})
     run = RunDirectory(settings.run_dir)
-    require_free(name, own=model_path(settings))
+    require_free(name, own=model_path(settings) if run.retraining.exists() else None)
     store = ExampleStore(examples)
     parent = _read_parent(settings)
     _check(settings, store, parent)
@@ -97,6 +97,7 @@ def retrain(settings: RetrainSettings, emit: Emit, should_stop: ShouldStop, back
             run.retraining,
             lambda: _decided(settings),
             {"precision": "auto", "deterministic": None, "patch": None},
+            another="--name",
         )
         if goes_on:
             emit(Notice(f"going on with the run in {run.root}"))
@@ -166,8 +167,8 @@ def _check(settings: RetrainSettings, store: ExampleStore, parent: Parent | None
     if settings.train_mask and without and not settings.allow_missing_masks:
         raise InputError(
             f"--train_mask: {len(without)} of {len(store.names)} micrographs in {store.path} have no mask, "
-            f"{without[0]} among them. Prepare the examples with masks of all, add --allow_missing_masks (the background of those "
-            "without then weighs 0), or leave --train_mask out"
+            f"{without[0]} among them. Prepare the examples with masks of all, add --allow_missing_masks (the "
+            "background of those without then weighs 0), or leave --train_mask out"
         )
 
 

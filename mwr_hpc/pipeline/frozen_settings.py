@@ -18,6 +18,7 @@ def freeze(
     decide: Callable[[], Mapping[str, object]],
     undecided: Mapping[str, object],
     moved: Callable[[AnySettings], AnySettings] = lambda before: before,
+    another: str = "--run_dir",
 ) -> AnySettings:
     """Write a run's configuration at its first start; later hold the call to it.
 
@@ -35,6 +36,8 @@ def freeze(
         The values of settings that leave them to it.
     moved
         The settings of a run whose folder may have been moved since.
+    another
+        The option that makes another run.
 
     Returns
     -------
@@ -57,7 +60,7 @@ def freeze(
         listed = "\n".join(f"  {name}: {old} in the run, {new} asked for" for name, (old, new) in differing.items())
         raise ConfigError(
             f"{path}: the run was started with other settings:\n{listed}\n"
-            "Use the same settings to go on with it, or another --run_dir for a new run."
+            f"Use the same settings to go on with it, or another {another} for a new run."
         )
     if frozen != before:
         _write(path, frozen)

@@ -43,6 +43,7 @@ def add_to(group: typer.Typer) -> None:
 def run(given: Given) -> int:
     """Train, show how it went, and say how to pick."""
     settings = settings_from(RetrainSettings, given)
+    from mwr_hpc.boxnet.examples import ExampleStore
     from mwr_hpc.pipeline.boxnet_training import retrain
     from mwr_hpc.report.plots import picking_curves_figure, save
     from mwr_hpc.training.curves import read_curves
@@ -54,8 +55,11 @@ def run(given: Given) -> int:
     save(picking_curves_figure(curves), picture)
     typer.echo("\n".join(curves_table(curves)))
     typer.echo(f"Curves: {picture}")
-    then = ["mwr-hpc", "boxnet", "pick", "--model", str(settings.name), "--micrographs", "micrographs"]
-    report(outcome.failed, outcome.results, [*then, "--diameter", _diameter(settings)])
+    assert settings.examples is not None and settings.name is not None, "the settings require both"
+    store = ExampleStore(settings.examples)
+    then = ["mwr-hpc", "boxnet", "pick", "--model", settings.name]
+    then += ["--micrographs", str(store.micrographs or "micrographs"), "--diameter", f"{store.diameter:g}"]
+    report(outcome.failed, outcome.results, then)
     return outcome.exit_code
 
 
@@ -67,10 +71,3 @@ def curves_table(curves: Sequence[dict[str, Any]]) -> list[str]:
         if start is not None and end is not None:
             lines.append(f"{label:<30}{start:>10.4f}{end:>10.4f}{end - start:>+12.4f}")
     return lines
-
-
-def _diameter(settings: RetrainSettings) -> str:
-    from mwr_hpc.boxnet.examples import ExampleStore
-
-    assert settings.examples is not None, "the settings require examples"
-    return f"{ExampleStore(settings.examples).diameter:g}"
