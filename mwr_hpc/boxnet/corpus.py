@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from mwr_hpc.boxnet.examples import Example, ExampleStore, FloatArray
+from mwr_hpc.boxnet.examples import INDEX, Example, ExampleStore, FloatArray
 from mwr_hpc.boxnet.labels import CLASSES, CONTAMINATION, PARTICLE
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.tiff import SUFFIXES, TiffStack, write_stack
@@ -67,7 +67,7 @@ def open_corpus(path: Path) -> Examples:
     InputError
         It is neither.
     """
-    if (path / "zarr.json").exists():
+    if (path / INDEX).exists():
         return ExampleStore(path)
     files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES) if path.is_dir() else []
     if not files:

@@ -20,6 +20,9 @@ from mwr_hpc.numerics.keyed_random import keyed_generator
 
 FORMAT = "mwr_hpc picking examples 1"
 
+INDEX = "zarr.json"
+"""The store's own metadata with its table; a store without it is not complete."""
+
 LARGEST = 3e4
 """Half of what float16 holds: beyond so many standard deviations a pixel is a defect."""
 
@@ -157,7 +160,7 @@ def write_index(
         "held_out": held_out_names(store, known, val_fraction, seed),
     }
     store.mkdir(parents=True, exist_ok=True)
-    with atomic_file(store / "zarr.json") as partial:
+    with atomic_file(store / INDEX) as partial:
         group = {"zarr_format": 3, "node_type": "group", "attributes": {"mwr_hpc": index}}
         partial.write_text(json.dumps(group, indent=1))
 
@@ -204,7 +207,7 @@ class ExampleStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            index = json.loads((path / "zarr.json").read_text())["attributes"]["mwr_hpc"]
+            index = json.loads((path / INDEX).read_text())["attributes"]["mwr_hpc"]
             if index["format"] != FORMAT:
                 raise ValueError(f"its format is {index['format']!r}, expected {FORMAT!r}")
             self.entries = {record["name"]: Entry(**record) for record in index["examples"]}

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields
 from pathlib import Path
 
-from mwr_hpc.boxnet.examples import Entry, write_index
+from mwr_hpc.boxnet.examples import INDEX, Entry, write_index
 from mwr_hpc.boxnet.matching import ExampleFiles, find_examples
 from mwr_hpc.cluster.pool import InlinePool, Pool, available_cores, local_pool
 from mwr_hpc.config.boxnet_data import PrepareExamplesSettings
@@ -60,13 +60,16 @@ def prepare_examples(settings: PrepareExamplesSettings, emit: Emit, should_stop:
     )
     if settings.masks is not None and not any(example.mask for example in examples):
         raise InputError(f"{masks}: no mask of any of the micrographs; expected <micrograph>.tif or .mrc")
-    _tell_of_masks(examples, emit)
     problems = _checked_pixel_sizes(examples, settings.angpix)
     usable = [example for example in examples if example.name not in problems]
     if not usable:
         raise nothing_usable("micrographs can be used", problems)
     require_writable(store)
-    done, failed = _run([_unit(example, settings, store) for example in usable], settings, store, emit, should_stop)
+    units = [_unit(example, settings, store) for example in usable]
+    book = ReceiptBook(store / STATE_FOLDER / "receipts")
+    require_own_targets(units, book)
+    _tell_of_masks(usable, emit)
+    done, failed = _run(units, book, settings.preprocessing_ncpus, store, emit, should_stop)
     failed = problems | failed
     if not done:
         raise nothing_usable("micrographs could be prepared", failed)
@@ -122,13 +125,11 @@ def _unit(example: ExampleFiles, settings: PrepareExamplesSettings, store: Path)
 
 
 def _run(
-    units: list[Unit], settings: PrepareExamplesSettings, store: Path, emit: Emit, should_stop: ShouldStop
+    units: list[Unit], book: ReceiptBook, processes: int | None, store: Path, emit: Emit, should_stop: ShouldStop
 ) -> tuple[list[Entry], dict[str, str]]:
     """Do the units; return what is done, and what failed with its reason."""
     state = store / STATE_FOLDER
-    book = ReceiptBook(state / "receipts")
-    require_own_targets(units, book)
-    workers = min(settings.preprocessing_ncpus or available_cores(), len(units))
+    workers = min(processes or available_cores(), len(units))
     pool: Callable[[int], AbstractContextManager[Pool]] = local_pool
     if workers == 1 or len(units) < PARALLEL_FROM:
         pool = _inline_pool
@@ -136,6 +137,9 @@ def _run(
         quarantine = Quarantine(state / "quarantine")
         claim = Claim(state / "lock.json", lock.token)
         runner = StageRunner(book, quarantine, claim, state / "logs", emit, should_stop)
+        if runner.unfinished(STAGE, units):
+            # What the table said of an earlier call's examples does not hold for these.
+            (store / INDEX).unlink(missing_ok=True)
         with pool(workers) as running:
             done = runner.run(STAGE, units, running)
         failed = quarantine.reasons([unit.name for unit in units])

@@ -24,22 +24,25 @@ def scatter(
     share = field.shape[0] * field.shape[1] * field.pixel_size**2 / field.area - 1
     wanted = {(True, True): count, (True, False): round(share * count)}
     wanted |= {(False, True): broken, (False, False): round(share * broken)}
-    closest = (SPACING * species.diameter / field.pixel_size) ** 2
-    candidates = generator.uniform(0, np.array(field.shape) - 1, (CENTRES_TRIED * sum(wanted.values()), 2))
-    free = ~mask[tuple(np.round(candidates).astype(int).T)]
-    candidates = candidates[free]
-    taken = np.empty((sum(wanted.values()), 2))
+    missing = sum(wanted.values())
+    candidates = generator.uniform(0, np.array(field.shape) - 1, (CENTRES_TRIED * missing, 2))
+    pixels = np.round(candidates).astype(int)
+    closest = SPACING * species.diameter / field.pixel_size
+    reach = int(np.ceil(closest))
+    blocked = mask.copy()
     placed: dict[bool, list[Matrix]] = {True: [], False: []}
-    used = 0
-    for place, inside in zip(candidates, field.contains(candidates), strict=True):
+    for place, (row, column), inside in zip(candidates, pixels, field.contains(candidates), strict=True):
         whole = wanted[True, inside] > 0
-        if not wanted[whole, inside] or (used and ((taken[:used] - place) ** 2).sum(axis=1).min() < closest):
+        if blocked[row, column] or not wanted[whole, inside]:
             continue
         wanted[whole, inside] -= 1
-        taken[used] = place
-        used += 1
         placed[whole].append(place)
-        if used == len(taken):
+        top, left = max(row - reach, 0), max(column - reach, 0)
+        around = blocked[top : row + reach + 1, left : column + reach + 1]
+        y, x = (np.arange(size) + start for size, start in zip(around.shape, (top, left), strict=True))
+        around |= (y[:, None] - place[0]) ** 2 + (x - place[1]) ** 2 < closest**2
+        missing -= 1
+        if not missing:
             break
     return np.array(placed[True]).reshape(-1, 2), np.array(placed[False]).reshape(-1, 2)
 
