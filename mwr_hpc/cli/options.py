@@ -108,9 +108,16 @@ def value_name(option: FieldInfo) -> str:
     info = option_info(option)
     if is_flag(option):
         return "True|False"
-    kinds = (option.annotation, *get_args(option.annotation))
+    kinds = tuple(_kinds(option.annotation))
     choices = next((get_args(kind) for kind in kinds if get_origin(kind) is Literal), ())
     if choices:
         return "|".join(choices)
     noun = info.unit.upper() or ("NUMBER" if int in kinds or float in kinds else "PATH")
     return " ".join([noun] * info.values) + ("..." if is_list(option) else "")
+
+
+def _kinds(annotation: object) -> Iterator[object]:
+    """Yield a type and all the types that it is made of."""
+    yield annotation
+    for part in get_args(annotation) if get_origin(annotation) is not Literal else ():
+        yield from _kinds(part)

@@ -15,9 +15,8 @@ folder, for example with copies of the few that you cleaned up, and only those a
 --pixel_size; those with a broken file are left out and listed (exit code 1).
 
 \b
-  mwr-hpc boxnet examples prepare --micrographs mics --positives mics/matching/mic1_MyNet.star --diameter 190 \\
-      --important_suffix MyNet_falsepositives --out examples.zarr
-  mwr-hpc boxnet examples prepare --micrographs mics --positives cleaned --masks mics/mask --diameter 190
+  mwr-hpc boxnet examples prepare --micrographs mics --positives mics/matching/m1_Net.star --diameter 190
+  mwr-hpc boxnet examples prepare --micrographs mics --positives cleaned --masks painted --diameter 190 --out ex.zarr
 """
 
 
