@@ -32,7 +32,9 @@ COMPRESSOR = BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle")
 """What the metadata say; `encoded` is the same."""
 
 _BLOSC = Blosc("zstd", 3, Blosc.BITSHUFFLE)
-_ABSENT = 2**64 - 1
+ABSENT = 2**64 - 1
+"""Offset and size of a chunk that is not there."""
+
 INDEX_ENTRY_BYTES, INDEX_CHECKSUM_BYTES = 16, 4
 
 
@@ -47,10 +49,15 @@ class Grid(NamedTuple):
         return math.prod(math.ceil(size / edge) for size, edge in zip(shape, self.shard, strict=True))
 
     @property
-    def index_bytes(self) -> int:
-        """Size of each shard's index."""
+    def index_size(self) -> int:
+        """Bytes of each shard's index."""
         chunks = math.prod(s // c for s, c in zip(self.shard, self.chunk, strict=True))
-        return INDEX_ENTRY_BYTES * chunks + INDEX_CHECKSUM_BYTES
+        return index_size(chunks)
+
+
+def index_size(chunks: int) -> int:
+    """Return the bytes of the index of a shard of so many chunks."""
+    return INDEX_ENTRY_BYTES * chunks + INDEX_CHECKSUM_BYTES
 
 
 def grid_of(shape: Shape) -> Grid:
@@ -82,7 +89,7 @@ def encode_shard(block: Array, grid: Grid, dtype: np.dtype[Any]) -> Iterator[byt
         Of the array; blocks are cast to it.
     """
     counts = [s // c for s, c in zip(grid.shard, grid.chunk, strict=True)]
-    index = np.full((math.prod(counts), 2), _ABSENT, "<u8")
+    index = np.full((math.prod(counts), 2), ABSENT, "<u8")
     offset = 0
     for entry, place in zip(index, itertools.product(*map(range, counts)), strict=True):
         piece = block[tuple(slice(i * edge, (i + 1) * edge) for i, edge in zip(place, grid.chunk, strict=True))]
@@ -97,9 +104,13 @@ def encode_shard(block: Array, grid: Grid, dtype: np.dtype[Any]) -> Iterator[byt
         entry[:] = offset, len(part)
         offset += len(part)
         yield part
+    yield index_bytes(index)
+
+
+def index_bytes(index: NDArray[np.uint64]) -> bytes:
+    """Return the index at the end of a shard: offset and size of each chunk, (n, 2) little-endian, and a checksum."""
     entries = index.tobytes()
-    yield entries
-    yield google_crc32c.value(entries).to_bytes(INDEX_CHECKSUM_BYTES, "little")
+    return entries + google_crc32c.value(entries).to_bytes(INDEX_CHECKSUM_BYTES, "little")
 
 
 class ShardWriter:
@@ -146,7 +157,7 @@ class ShardWriter:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("wb", buffering=0) as stream:
                 for part in encode_shard(block, grid, dtype):
-                    _write(stream, part)
+                    write_all(stream, part)
             # The disk works on while the next shard is encoded, and does not fall behind by more than that.
             self._synchronised()
             self._writing = self._disk.submit(_synchronise, path)
@@ -156,9 +167,10 @@ class ShardWriter:
             self._writing.result()
 
 
-def _write(stream: io.RawIOBase, part: bytes) -> None:
-    view = memoryview(part)
-    while len(view):  # a nearly full disk takes a part of what it is given
+def write_all(stream: io.RawIOBase, part: bytes | memoryview) -> None:
+    """Write all of `part`, of which a nearly full disk may take only a part at first."""
+    view = memoryview(part).cast("B")
+    while len(view):
         view = view[stream.write(view) or 0 :]
 
 

@@ -133,6 +133,8 @@ class _Job:
         predicted: dict[str, Receipt] = {}
         for iteration in range(max(1, newest), self.settings.iterations + 1):
             self.emit(IterationStarted(iteration, self.settings.iterations))
+            # Before more is written, so that there are never the arrays of more iterations than are kept.
+            self._remove_arrays(iteration - KEPT_ITERATIONS)
             if iteration > newest:
                 pairs = self._make_pairs(iteration, entries, extracted, predicted)
                 self._train(iteration, entries, pairs, held_out, converted, extracted)
@@ -140,7 +142,6 @@ class _Job:
                 self._have_ranks_predict(iteration, entries, extracted)
             if iteration < self.settings.iterations:
                 predicted = self._predict(iteration, entries, extracted)
-            self._remove_arrays(iteration - KEPT_ITERATIONS)
 
     def _stage(self, stage: str, units: list[Unit], pool: Pool | None = None) -> dict[str, Receipt]:
         receipts = self.runner.run(stage, units, pool or self.preparation)
@@ -180,9 +181,7 @@ class _Job:
         job = self._rank_job(iteration, unit, predict)
         self.runner.run_one(unit, lambda: self.launch(job))
 
-    def _have_ranks_predict(
-        self, iteration: int, entries: list[TomogramEntry], extracted: dict[str, Receipt]
-    ) -> None:
+    def _have_ranks_predict(self, iteration: int, entries: list[TomogramEntry], extracted: dict[str, Receipt]) -> None:
         """What ranks that were killed after their training have left."""
         units = self._predictions(iteration, entries, extracted)
         if left := self.runner.unfinished(f"predicted_{iteration:02d}", units):
@@ -204,9 +203,7 @@ class _Job:
         units = self._predictions(iteration, entries, extracted)
         return self._stage(f"predicted_{iteration:02d}", units, self.prediction)
 
-    def _predictions(
-        self, iteration: int, entries: list[TomogramEntry], extracted: dict[str, Receipt]
-    ) -> list[Unit]:
+    def _predictions(self, iteration: int, entries: list[TomogramEntry], extracted: dict[str, Receipt]) -> list[Unit]:
         model = self.units.book.get("train", f"{iteration:02d}")
         assert model is not None, "an iteration is predicted only after its training"
         return [self.units.predict(entry, iteration, extracted[entry.id], model) for entry in entries]
