@@ -43,7 +43,7 @@ def read_tables(path: Path) -> list[StarTable]:
         The file cannot be read, or is no STAR file.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file; check the path") from error
     except (OSError, UnicodeDecodeError) as error:

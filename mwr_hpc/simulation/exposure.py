@@ -20,9 +20,6 @@ Spectrum = npt.NDArray[np.complex64]
 MARGIN = 320.0
 """Angstrom simulated around the field, so that nothing ends or wraps round at its border."""
 
-ABSORPTION = 0.25
-"""Share of the density of contamination that is seen whatever the defocus: it scatters electrons out of the image."""
-
 SOLVENT = 0.3
 """Share of the noise power that comes from the ice and passes the optics; the rest is shot noise."""
 
@@ -134,7 +131,7 @@ class Field:
             (height, width) each, protein bright; the noise has variance 1 at the pixel size of the field.
         """
         scattered: Spectrum = fft.rfft2(particles + dirt.density, workers=1)
-        absorbed: Spectrum = fft.rfft2(np.float32(ABSORPTION) * dirt.density, workers=1)
+        absorbed: Spectrum = fft.rfft2(dirt.absorption, workers=1)
         spectrum = scattered * optics.transfer(self.shape, self.pixel_size) + absorbed
         spectrum *= smoothing_transfer(optics.smoothing, self.shape, self.pixel_size)
         signal: FloatArray = fft.irfft2(self._refined(spectrum), self._whole, workers=1)
