@@ -4,7 +4,7 @@ Picks of the micrograph ``<stem>.mrc`` are in ``<stem>_<suffix>.star`` or, witho
 and this program name them. What is missing or could belong to two micrographs is refused by name, never guessed.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,13 +105,11 @@ def _star_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix == STAR and not path.name.startswith("."))
 
 
-def _candidates(path: Path, stems: Iterable[str]) -> dict[str, str]:
+def _candidates(path: Path, stems: Container[str]) -> dict[str, str]:
     """The suffix that a STAR file has, by the stem of each micrograph that it could belong to."""
-    return {
-        stem: path.stem.removeprefix(stem).removeprefix("_")
-        for stem in stems
-        if path.stem == stem or path.stem.startswith(f"{stem}_")
-    }
+    places = [place for place, letter in enumerate(path.stem) if letter == "_"]
+    fitting = {path.stem[:place]: path.stem[place + 1 :] for place in places} | {path.stem: ""}
+    return {stem: suffix for stem, suffix in fitting.items() if stem in stems}
 
 
 def _suffix_of(path: Path, candidates: Mapping[str, str]) -> str:

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
+from statistics import median
 
 import yaml
 
@@ -11,13 +12,14 @@ from mwr_hpc.events import Emit, ShouldStop, StageFinished, StageStarted, UnitFi
 from mwr_hpc.io.atomic import atomic_file, disk_full_reported, require_writable
 from mwr_hpc.io.mrc import MrcWriter
 from mwr_hpc.io.picks import write_picks
-from mwr_hpc.io.star_text import write_table
+from mwr_hpc.io.star_text import read_tables, write_table
 from mwr_hpc.io.tiff import write_mask
 from mwr_hpc.simulation.micrograph import Micrograph, MicrographSpecification, conditions_of, simulate_micrograph
 
 SPECIFICATION_NAME = "specification.yaml"
 TABLE_NAME = "micrographs.star"
 STAGE = "simulate"
+DIAMETER = "mwrDiameter"
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,12 @@ def write_micrograph(micrograph: Micrograph, paths: SeriesPaths, pixel_size: flo
         writer.write(0, image)
 
 
+def typical_diameter(out: Path) -> float:
+    """The median diameter, in angstrom, of the particles in the micrographs of a series that is written."""
+    (table,) = read_tables(out / TABLE_NAME)
+    return median(float(text) for text in table.columns[DIAMETER])
+
+
 def _write_table(specification: MicrographSpecification, number: int, out: Path) -> None:
     rows = []
     for index in range(number):
@@ -124,7 +132,7 @@ def _write_table(specification: MicrographSpecification, number: int, out: Path)
                 "rlnMicrographPixelSize": f"{specification.pixel_size:g}",
                 "rlnDefocusU": f"{1e4 * conditions.defocus:.1f}",
                 "mwrSpecies": conditions.species.name,
-                "mwrDiameter": f"{conditions.species.diameter:.1f}",
+                DIAMETER: f"{conditions.species.diameter:.1f}",
                 "mwrSnr": "None" if conditions.snr is None else f"{conditions.snr:.4f}",
                 "mwrSmoothing": f"{conditions.smoothing:.2f}",
             }

@@ -31,8 +31,10 @@ def run(given: Given) -> int:
     """Simulate the micrographs, and say how examples are made of them."""
     settings = settings_from(SimulateMicrographsSettings, given)
     micrographs = watched(_simulate, settings)
+    from mwr_hpc.simulation.micrograph_series import typical_diameter
+
     then = ["mwr-hpc", "boxnet", "examples", "prepare", "--micrographs", str(settings.out)]
-    then += ["--positives", str(settings.out / "truth"), "--diameter", "180", "--out", "examples.zarr"]
+    then += ["--positives", str(settings.out / "truth"), "--diameter", f"{typical_diameter(settings.out):.0f}"]
     report({}, micrographs, then)
     return 0
 
