@@ -1,5 +1,6 @@
 """Simulated micrographs: truth where the particles are, noise as strong as said, masks over contamination."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -193,6 +194,12 @@ def test_an_empty_field_and_a_crowded_one() -> None:
 def test_values_that_cannot_work_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         replace(CLEAN, **change)  # type: ignore[arg-type]  # the wrong values are the test
+
+
+def test_a_specification_comes_back_from_its_record() -> None:
+    specification = replace(CLEAN, density_maps=(Path("/a.mrc"), Path("/b.mrc")), snr=(0.5, 1.0))
+    for one in (specification, CLEAN):
+        assert MicrographSpecification.from_record(json.loads(json.dumps(one.to_record()))) == one
 
 
 def test_a_series_is_written_once_and_can_grow(tmp_path: Path) -> None:
