@@ -78,6 +78,12 @@ def test_one_particle_and_none_and_no_names(tmp_path: Path) -> None:
     assert len(read_picks(written(tmp_path / "b.star", loop("rlnCoordinateX rlnCoordinateY")))) == 0
 
 
+def test_files_from_windows_have_a_mark_and_other_line_ends(tmp_path: Path) -> None:
+    text = loop("rlnCoordinateX rlnCoordinateY", "1 2", "3 4").replace("\n", "\r\n")
+    (tmp_path / "a.star").write_bytes(b"\xef\xbb\xbf" + text.lstrip().encode())
+    np.testing.assert_array_equal(read_picks(tmp_path / "a.star").x, [1, 3])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
