@@ -99,7 +99,7 @@ def find_picks(
     Returns
     -------
     Picks
-        A higher threshold gives some of those of a lower one, at the same positions: only their scores depend on it.
+        A higher threshold gives some of those of a lower one, at the same positions.
 
     Notes
     -----
@@ -185,7 +185,8 @@ def _seeds(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Where the smoothed probability is largest within a label's radius, (n, 2), and the component of each."""
     radius = disc_radius(diameter)
-    smooth = ndimage.gaussian_filter(particle.astype(np.float32, copy=False), radius / 2)
+    # Zero elsewhere, so that a component which encloses or curves round its own maximum has a seed, too.
+    smooth = ndimage.gaussian_filter(particle.astype(np.float32, copy=False), radius / 2) * (components > 0)
     highest = (smooth == ndimage.maximum_filter(smooth, 2 * round(radius) + 1)) & (components > 0)
     plateaus = _components(highest)
     number = int(plateaus.max())

@@ -101,7 +101,7 @@ class PickSettings(Settings):
     )
     processes: int | None = option(
         None,
-        "Micrographs at once, each on one core.",
+        "Micrographs at once, each on one core; on SLURM the site file says.",
         group=RESOURCES,
         automatic="all cores; one where there is a GPU",
         ge=1,

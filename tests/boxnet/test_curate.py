@@ -118,6 +118,14 @@ def test_a_plateau_is_one_pick() -> None:
     assert len(found(np.ones(SHAPE, np.float32))) == 1
 
 
+def test_a_hollow_particle_is_one() -> None:
+    y, x = np.indices(SHAPE)
+    distance = np.hypot(y - 40, x - 50)
+    ring = np.where((distance > 1.5) & (distance < 4.5), 0.5 + 0.002 * (y - 40), 0).astype(np.float32)
+    picks = found(ring)
+    assert len(picks) == 1 and np.hypot(picks[0][0] - 40, picks[0][1] - 50) < 4
+
+
 def test_half_precision_maps() -> None:
     particle = discs([(40, 50)], [0.75]).astype(np.float16)
     assert found(particle) == [[40, 50, 0.75]]
