@@ -28,8 +28,11 @@ from virtual_slurm import VirtualSlurm, virtual_slurm
 
 pytestmark = [pytest.mark.soak, pytest.mark.needs("slurm", "horovod")]
 
-MORE = ["--epochs", 6, "--steps_per_epoch", 240]
-"""So that a training lasts longer than the start of a coordinator."""
+MORE = ["--epochs", 6, "--steps_per_epoch", 60]
+"""So that a training lasts some seconds."""
+
+LONG = [*MORE, "--epochs", 150]
+"""So that it lasts longer than the start of a coordinator on a busy machine."""
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +69,14 @@ def few_alone(runs: Runs) -> Path:
     """The run of few tomograms without SLURM."""
     run = runs.folder / "few_alone"
     assert runs.locally(*train(runs, "few", run, *MORE), "--ranks", 2).returncode == 1
+    return run
+
+
+@pytest.fixture(scope="module")
+def long_alone(runs: Runs) -> Path:
+    """The run of few tomograms that trains for long, without SLURM."""
+    run = runs.folder / "long_alone"
+    assert runs.locally(*train(runs, "few", run, *LONG), "--ranks", 2).returncode == 1
     return run
 
 
@@ -151,9 +162,12 @@ def moments(run: Path) -> dict[str, Callable[[], bool]]:
 
 
 @pytest.mark.parametrize("stage", moments(Path()))
-def test_a_killed_coordinator_goes_on_and_nothing_is_done_twice(runs: Runs, few_alone: Path, stage: str) -> None:
+def test_a_killed_coordinator_goes_on_and_nothing_is_done_twice(
+    runs: Runs, few_alone: Path, long_alone: Path, stage: str
+) -> None:
     run = runs.folder / f"killed_in_{stage}"
-    command = train(runs, "few", run, *MORE, "--slurm")
+    in_training = stage.startswith("train")
+    command = train(runs, "few", run, *(LONG if in_training else MORE), "--slurm")
     log = runs.folder / "log"
     with log.open("a") as stream:
         coordinator = subprocess.Popen(
@@ -168,23 +182,22 @@ def test_a_killed_coordinator_goes_on_and_nothing_is_done_twice(runs: Runs, few_
     before = finished_units(run)
     ended = runs.command(*command)
     assert ended.returncode == 1, ended.stderr
-    assert models(run) == models(few_alone)
+    assert models(run) == models(long_alone if in_training else few_alone)
     after = finished_units(run)
     assert before and {name: after.get(name) for name in before} == before
     attempts = [json.loads(path.read_text())["attempt"] for path in sorted(run.glob("jobs/train_*.json"))]
     assert attempts == [1, 1], ended.stderr  # the job of the dead coordinator was adopted
-    if stage.startswith("train"):
+    if in_training:
         assert "goes on with the training from before" in ended.stderr
     assert not killing.partials(run)
     wait_until(lambda: runs.no_job_is_left(run), "jobs were left", 90)
 
 
-def test_the_time_limit_requeues_the_coordinator(runs: Runs, cluster: VirtualSlurm) -> None:
-    run, undisturbed = runs.folder / "limited", runs.folder / "limited_alone"
-    longer = [*MORE, "--epochs", 25]
+def test_the_time_limit_requeues_the_coordinator(runs: Runs, long_alone: Path, cluster: VirtualSlurm) -> None:
+    run = runs.folder / "limited"
     runs.write_site(walltime="0:04:00")  # 180 s before it comes the signal
     try:
-        job = runs.submitted(*train(runs, "few", run, *longer))
+        job = runs.submitted(*train(runs, "few", run, *LONG))
     finally:
         runs.write_site()
     log = run / "logs/coordinator.out"
@@ -196,8 +209,7 @@ def test_the_time_limit_requeues_the_coordinator(runs: Runs, cluster: VirtualSlu
     after = finished_units(run)
     assert {name: after.get(name) for name in before} == before
     assert [json.loads(path.read_text())["attempt"] for path in run.glob("jobs/train_*.json")] == [1, 1]
-    assert runs.locally(*train(runs, "few", undisturbed, *longer), "--ranks", 2).returncode == 1
-    assert models(run) == models(undisturbed)
+    assert models(run) == models(long_alone)
 
 
 def test_two_runs_in_one_folder_and_no_second_coordinator(runs: Runs, few_alone: Path) -> None:
