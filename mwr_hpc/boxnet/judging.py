@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mwr_hpc.boxnet.corpus import Examples
-from mwr_hpc.boxnet.curate import find_picks
+from mwr_hpc.boxnet.curate import find_picks, winners
 from mwr_hpc.boxnet.examples import Example
-from mwr_hpc.boxnet.labels import CONTAMINATION, PARTICLE
+from mwr_hpc.boxnet.network import Architecture
+from mwr_hpc.boxnet.pick import probabilities
 from mwr_hpc.numerics.detection import Scored, average_precision, best_f1_threshold
 from mwr_hpc.training.engine import Engine
-from mwr_hpc.training.framework import tf
 
 MICROGRAPHS = 6
 """Held-out micrographs that are picked after every epoch, at most."""
@@ -22,39 +22,37 @@ TOLERANCE = 0.5
 
 
 class PickJudge:
-    """Picks held-out micrographs with a network in training.
+    """Picks held-out micrographs with a network in training, as ``boxnet pick`` would.
 
     Rank 0 does it and tells the others: it takes a second or two, and all must come to the same figures.
 
     Parameters
     ----------
-    engine
-        Trains the network.
-    multiple
-        What the sides of an image must be multiples of.
+    engine, architecture
+        What trains the network, and what it is made of.
     examples
-        With held-out micrographs.
+        With held-out micrographs; without any there is nothing to tell.
     """
 
-    def __init__(self, engine: Engine, multiple: int, examples: Examples) -> None:
+    def __init__(self, engine: Engine, architecture: Architecture, examples: Examples) -> None:
         self._engine = engine
-        self._multiple = multiple
+        self._architecture = architecture
         self._examples = examples
         self._diameter: float = examples.diameter / examples.pixel_size
-        self._probabilities = tf.function(
-            lambda image: tf.nn.softmax(engine.model(image, training=False)), autograph=False, reduce_retracing=True
-        )
 
-    def average_precision(self) -> float:
-        """Of the model that the training would end with now, on the first held-out micrographs."""
-        with self._engine.averaged():
-            value = average_precision(self._scored(MICROGRAPHS), self._tolerance) if self._is_first() else 0.0
-        return float(self._told([value])[0])
+    def figures(self) -> dict[str, float]:
+        """Average precision, on the first held-out micrographs, of what the training would end with now."""
+        if not self._examples.held_out:
+            return {}
+        value = 0.0
+        if self._is_first():
+            with self._engine.averaged():
+                value = average_precision(self._scored(MICROGRAPHS), self._tolerance)
+        return {"average_precision": self._told(value)}
 
     def threshold(self) -> float | None:
         """Probability at which F1 is best on all held-out micrographs; None when none does any good."""
-        value = best_f1_threshold(self._scored(None), self._tolerance)[0] if self._is_first() else 0.0
-        told = float(self._told([value])[0])
+        told = self._told(best_f1_threshold(self._scored(None), self._tolerance)[0] if self._is_first() else 0.0)
         return told if math.isfinite(told) else None
 
     @property
@@ -64,21 +62,14 @@ class PickJudge:
     def _is_first(self) -> bool:
         return self._engine.communicator.rank == 0
 
-    def _told(self, values: list[float]) -> NDArray[Any]:
-        return self._engine.communicator.broadcast(np.array(values))
+    def _told(self, value: float) -> float:
+        told: NDArray[Any] = self._engine.communicator.broadcast(np.array([value]))
+        return float(told[0])
 
     def _scored(self, most: int | None) -> list[Scored]:
         return [self._pick(self._examples.read(name)) for name in self._examples.held_out[:most]]
 
     def _pick(self, example: Example) -> Scored:
-        height, width = example.image.shape
-        padded = np.pad(example.image, [(0, -height % self._multiple), (0, -width % self._multiple)])
-        probabilities = self._probabilities(tf.constant(padded[None, ..., None])).numpy()[0, :height, :width]
-        winner = np.argmax(probabilities, axis=-1)
-        picks = find_picks(
-            np.where(winner == PARTICLE, probabilities[..., PARTICLE], 0),
-            winner == CONTAMINATION,
-            threshold=0.0,
-            diameter=self._diameter,
-        )
+        particle, contamination = winners(probabilities(self._engine.predict, example.image, self._architecture))
+        picks = find_picks(particle, contamination, threshold=0.0, diameter=self._diameter)
         return Scored(example.positions, picks.positions, picks.scores)

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +55,7 @@ DESCRIBED = ("name", "training_set", "epochs", "batch_size", "patch", "lr_start"
 """Parameters that the model file tells."""
 
 DEFAULT_THRESHOLD = 0.5
-"""Of a model that finds nothing in the held-out micrographs."""
+"""Of a model that finds nothing in the held-out micrographs, or has none."""
 
 
 def retrain(
@@ -138,17 +139,15 @@ class Training:
         masks = knows_masks(inherited[0] if inherited else {}, self.new, self.old, parameters["train_mask"])
         source, shares = self._source(masks)
         order = self._order()
-        engine = Engine(
-            build_network(architecture, precision, parameters["freeze_bn"]),
-            label_loss,
-            Geometric(parameters["lr_start"], parameters["lr_end"], parameters["epochs"] * order.steps),
+        engine = _engine(
+            architecture,
+            precision,
+            parameters["freeze_bn"],
+            (parameters["lr_start"], parameters["lr_end"], parameters["epochs"] * order.steps),
             self.communicator,
-            group=GROUP,
-            weight_decay=WEIGHT_DECAY,
-            moving_statistics=not parameters["freeze_bn"],
         )
         self._start(engine, inherited, shares * [source.background_weight, 1, 1])
-        picks = PickJudge(engine, architecture.multiple, self.new)
+        picks = PickJudge(engine, architecture, self.new)
         identity = self._identity(engine, source, precision)
         curves = run_training(
             engine,
@@ -156,7 +155,7 @@ class Training:
                 order,
                 parameters["epochs"],
                 chosen_samples(self.new.held_out, NEW, JUDGED_PATCHES, parameters["seed"]),
-                judge=lambda: self._losses(engine, source) | {"average_precision": picks.average_precision()},
+                judge=lambda: self._losses(engine, source) | picks.figures(),
                 smaller="--patch or --width",
                 slower="--lr-start",
             ),
@@ -172,7 +171,7 @@ class Training:
         if threshold is None:
             self.emit(
                 Notice(
-                    "the network finds none of the held-out particles, so no threshold can be told from them; "
+                    "no held-out particle is found, or none is held out, so no threshold can be told from them; "
                     f"it is {DEFAULT_THRESHOLD}",
                     warning=True,
                 )
@@ -223,6 +222,7 @@ class Training:
     def _start(
         self, engine: Engine, inherited: tuple[Description, Weights] | None, shares: NDArray[np.float64]
     ) -> None:
+        engine.forget()
         if inherited is None:
             initialise(engine.model, self.parameters["seed"], shares.tolist())
         else:
@@ -237,7 +237,7 @@ class Training:
         losses = {}
         for name, (micrographs, kind) in names.items():
             samples = chosen_samples(micrographs, kind, JUDGED_PATCHES, self.parameters["seed"])
-            loss = mean_loss(engine, source, samples, GROUP)
+            loss = mean_loss(engine, source, samples, self.parameters["batch_size"] // self.communicator.size)
             if loss is not None:
                 losses[name] = loss
         return losses
@@ -250,6 +250,26 @@ class Training:
         first = self.new.read(self.new.training[0])
         images: list[NDArray[Any]] = [first.image, first.labels, first.weights]
         return config_hash(settled, names, source.background_weight, checksum("", weights, images))
+
+
+@lru_cache(maxsize=1)
+def _engine(
+    architecture: Architecture,
+    precision: Literal["float32", "bfloat16"],
+    frozen: bool,
+    rate: tuple[float, float, int],
+    communicator: Communicator,
+) -> Engine:
+    """Kept for a training that goes on in the same process; whatever it remembers is set anew."""
+    return Engine(
+        build_network(architecture, precision, frozen),
+        label_loss,
+        Geometric(*rate),
+        communicator,
+        group=GROUP,
+        weight_decay=WEIGHT_DECAY,
+        moving_statistics=not frozen,
+    )
 
 
 TIMES = ("samples_per_second", "input_wait", "compute", "allreduce")

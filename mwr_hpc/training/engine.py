@@ -138,6 +138,7 @@ class Engine:
         self._validation_sums = tf.function(
             lambda batch: tf.stack(sums(batch, training=False)), autograph=False, reduce_retracing=True
         )
+        self._predict = tf.function(lambda x: model(x, training=False), autograph=False, reduce_retracing=True)
 
     def gradients(self, batch: Batch, stop: bool = False) -> Any:
         """This rank's flat vector: gradients of the loss sum, statistics, loss sum, weight sum and stop flag."""
@@ -154,6 +155,11 @@ class Engine:
     def validation_sums(self, batch: Batch) -> Any:
         """Loss sum and weight sum without dropout."""
         return self._validation_sums(batch.tensors())
+
+    def predict(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the model makes of (n, ..., channels)."""
+        prediction: NDArray[np.float32] = self._predict(tf.convert_to_tensor(x)).numpy()
+        return prediction
 
     def state(self) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
         """Values of the model's and the optimiser's variables."""

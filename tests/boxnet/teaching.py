@@ -16,6 +16,7 @@ from mwr_hpc.numerics.keyed_random import keyed_generator
 from mwr_hpc.training.communicator import Communicator, SerialCommunicator
 
 PIXEL_SIZE, DIAMETER = 8.0, 128.0
+ALONE = SerialCommunicator()
 NOWHERE = np.empty((0, 2), np.float32)
 
 SMALL = {"width": 8, "depth": 2, "blocks": 1}
@@ -120,7 +121,5 @@ def train(
 ) -> dict[str, Any]:
     """Train with the state in `folder`; the model is folder/model.h5."""
     folder.mkdir(parents=True, exist_ok=True)
-    training = Training(
-        new or new_examples(), old, parent, PARAMETERS | parameters, communicator or SerialCommunicator(), emit
-    )
+    training = Training(new or new_examples(), old, parent, PARAMETERS | parameters, communicator or ALONE, emit)
     return training.run(folder / "model.h5", folder / "checkpoint", folder / "curves.jsonl", should_stop)
