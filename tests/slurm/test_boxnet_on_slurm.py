@@ -6,6 +6,7 @@ import pytest
 
 from launching import wait_until
 from mwr_hpc.io.atomic import PARTIAL
+from mwr_hpc.io.picks import write_picks
 from picking import DIAMETER, micrograph, micrographs, picked_files, places, spot_model
 from slurm_runs import Runs, hosts, receipts, text_of
 from virtual_slurm import VirtualSlurm
@@ -53,8 +54,6 @@ def test_picking_on_slurm_is_that_of_this_host(runs: Runs) -> None:
 
 @pytest.mark.needs("horovod")
 def test_retraining_on_slurm_is_that_of_this_host(runs: Runs) -> None:
-    from mwr_hpc.io.picks import write_picks
-
     folder = micrographs(runs.folder / "in", 4)
     (folder / "truth").mkdir()
     for seed in range(4):
@@ -73,6 +72,7 @@ def test_retraining_on_slurm_is_that_of_this_host(runs: Runs) -> None:
     taught = runs.folder / "models/Taught.h5"
     found = taught.read_bytes()
     taught.unlink()
+    (folder / "boxnet2training/Taught.tif").unlink()  # of the other run, which this one must not replace
     ended = runs.locally(*retrain, "--run_dir", runs.folder / "alone", "--ranks", 2)
     assert ended.returncode == 0, ended.stderr
     assert taught.read_bytes() == found
