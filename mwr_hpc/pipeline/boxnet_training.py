@@ -54,6 +54,34 @@ def model_path(settings: RetrainSettings) -> Path:
 
 
 def retrain(settings: RetrainSettings, emit: Emit, should_stop: ShouldStop, backend: Backend = ON_THIS_HOST) -> Outcome:
+    """Train a picking network, or go on with it, and give the model its name.
+
+    Parameters
+    ----------
+    settings, emit, should_stop, backend
+        As for `train_picker`.
+
+    Returns
+    -------
+    Outcome
+        The model under its name.
+
+    Raises
+    ------
+    ConfigError, StopRequested
+        As `train_picker` does.
+    InputError
+        Also where the name is taken.
+    """
+    name = settings.name
+    assert name is not None, "the settings require a name"
+    require_free(name, own=model_path(settings) if RunDirectory(settings.run_dir).retraining.exists() else None)
+    return Outcome(results=[publish(train_picker(settings, emit, should_stop, backend), name)])
+
+
+def train_picker(
+    settings: RetrainSettings, emit: Emit, should_stop: ShouldStop, backend: Backend = ON_THIS_HOST
+) -> Path:
     """Train a picking network, or go on with it.
 
     Parameters
@@ -69,23 +97,22 @@ def retrain(settings: RetrainSettings, emit: Emit, should_stop: ShouldStop, back
 
     Returns
     -------
-    Outcome
-        The model under its name.
+    Path
+        The model, in the run directory.
 
     Raises
     ------
     ConfigError
         The settings do not fit the examples, the parent or the run directory, or another process holds it.
     InputError
-        The name is taken; the examples, the corpus or the parent cannot be used; or no space is left.
+        The examples, the corpus or the parent cannot be used; or no space is left.
     StopRequested
         After a stop in good order.
     """
-    name, examples = settings.name, settings.examples
-    assert name is not None and examples is not None, "the settings require both"
+    examples = settings.examples
+    assert examples is not None, "the settings require examples"
     settings = settings.model_copy(update={"ranks": backend.ranks(settings.ranks)})
     run = RunDirectory(settings.run_dir)
-    require_free(name, own=model_path(settings) if run.retraining.exists() else None)
     store = ExampleStore(examples)
     parent = _read_parent(settings)
     _check(settings, store, parent)
@@ -122,7 +149,7 @@ def retrain(settings: RetrainSettings, emit: Emit, should_stop: ShouldStop, back
             curves_path=run.curves(1),
         )
         runner.run_one(unit, lambda: backend.launcher(place, frozen.ranks)(job))
-        return Outcome(results=[publish(unit.target, name)])
+        return unit.target
 
 
 def _decided(settings: RetrainSettings) -> Mapping[str, object]:
