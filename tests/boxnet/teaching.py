@@ -40,7 +40,7 @@ PARAMETERS: dict[str, Any] = {
 
 
 def blobs(name: str, size: int = 96, count: int = 8, width: float = 3.0, mask: bool = False) -> Example:
-    """A micrograph of bright blobs in noise; with a mask a corner is contamination."""
+    """A micrograph of bright blobs in noise; with a mask a dark corner is contamination."""
     generator = keyed_generator(0, "blobs", tomogram=name)
     positions = generator.uniform(8, size - 8, (count, 2)).astype(np.float32)
     image = generator.normal(size=(size, size))
@@ -50,7 +50,7 @@ def blobs(name: str, size: int = 96, count: int = 8, width: float = 3.0, mask: b
         image += ndimage.gaussian_filter(spot, width)
     corner = np.zeros((size, size), bool)
     corner[:20, :20] = mask
-    image[corner] += 8
+    image[corner] -= 8
     labels, weights = paint((size, size), positions, NOWHERE, NOWHERE, DIAMETER / PIXEL_SIZE, corner if mask else None)
     image = (image - image.mean()) / image.std()
     return Example(name, image.astype(np.float32), labels, weights, positions, mask, DIAMETER)
