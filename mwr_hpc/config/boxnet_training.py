@@ -300,6 +300,14 @@ class TrainGenericSettings(Settings):
         return self
 
 
+class BoxNetDemoSettings(Settings):
+    """The demonstration: a new particle that the generic model is taught."""
+
+    command: ClassVar[str] = "boxnet demo"
+
+    out: FilePath = option(Path("boxnet_demo"), "Folder for everything that the demonstration makes.", group=RUN)
+
+
 class ModelListSettings(Settings):
     """Nothing: all models are listed."""
 

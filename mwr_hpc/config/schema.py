@@ -7,7 +7,13 @@ from pydantic import ValidationInfo, field_validator, model_validator
 
 from mwr_hpc.config.boxnet_data import PrepareExamplesSettings, SimulateMicrographsSettings
 from mwr_hpc.config.boxnet_picking import EvaluatePicksSettings, PickSettings
-from mwr_hpc.config.boxnet_training import ModelListSettings, ModelShowSettings, RetrainSettings, TrainGenericSettings
+from mwr_hpc.config.boxnet_training import (
+    BoxNetDemoSettings,
+    ModelListSettings,
+    ModelShowSettings,
+    RetrainSettings,
+    TrainGenericSettings,
+)
 from mwr_hpc.config.checks import check_one_place, check_share
 from mwr_hpc.config.fields import Settings, is_incomplete, option
 from mwr_hpc.config.preparation import CheckSettings, CohortSettings, GenerateNoiseSettings, MakeMaskSettings
@@ -17,6 +23,7 @@ from mwr_hpc.config.values import DeviceIndices, FilePath, FilePaths, Size3, Til
 
 __all__ = [
     "COMMANDS",
+    "BoxNetDemoSettings",
     "CancelSettings",
     "CheckSettings",
     "CohortSettings",
@@ -267,7 +274,7 @@ COMMANDS: dict[str, type[Settings]] = {
         *(TrainSettings, PredictSettings, CohortSettings, MakeMaskSettings, GenerateNoiseSettings, CheckSettings),
         *(ConvertSettings, SimulateSettings, EvaluateSettings, DemoSettings),
         *(StatusSettings, RetrySettings, CancelSettings),
-        *(RetrainSettings, TrainGenericSettings, ModelListSettings, ModelShowSettings),
+        *(RetrainSettings, TrainGenericSettings, BoxNetDemoSettings, ModelListSettings, ModelShowSettings),
         *(SimulateMicrographsSettings, PrepareExamplesSettings, PickSettings, EvaluatePicksSettings),
     )
 }

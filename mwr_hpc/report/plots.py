@@ -141,6 +141,37 @@ def picking_curves_figure(curves: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
+def compare_picks(
+    micrograph: npt.NDArray[np.float32],
+    truth: npt.NDArray[np.float64],
+    picks: Mapping[str, npt.NDArray[np.float64]],
+    out: Path,
+) -> None:
+    """Draw a micrograph with its true positions, and with the picks of each model.
+
+    Parameters
+    ----------
+    micrograph
+        (height, width).
+    truth
+        (n, 2), y x in pixels.
+    picks
+        The same of each model, by name.
+    out
+        PNG to write.
+    """
+    figure = Figure(figsize=(6 * len(picks), 6.3), layout="constrained")
+    FigureCanvasAgg(figure)
+    low, high = np.percentile(micrograph, (0.5, 99.5))
+    for axes, (name, positions) in zip(np.ravel(figure.subplots(1, len(picks))), picks.items(), strict=True):
+        axes.imshow(micrograph, cmap="gray", vmin=low, vmax=high, interpolation="antialiased")
+        axes.scatter(truth[:, 1], truth[:, 0], s=90, facecolors="none", edgecolors="C2", label="true")
+        axes.scatter(positions[:, 1], positions[:, 0], s=25, marker="+", color="C3", label="picked")
+        axes.set(title=name, xticks=[], yticks=[])
+        axes.legend(loc="upper right")
+    save(figure, out)
+
+
 def save(figure: Figure, out: Path) -> None:
     """Write `figure` as a PNG that appears complete or not at all."""
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 import typer
 
-from mwr_hpc.cli.boxnet import evaluate, examples, model, pick, retrain, simulate, train_generic
+from mwr_hpc.cli.boxnet import demo, evaluate, examples, model, pick, retrain, simulate, train_generic
 from mwr_hpc.cli.options import reflowed
 
 HELP = """Pick particles in micrographs with a network that you teach with your own picks.
@@ -28,4 +28,5 @@ def add_to(app: typer.Typer) -> None:
     retrain.add_to(group)
     model.add_to(group)
     train_generic.add_to(group)
+    demo.add_to(group)
     app.add_typer(group, name="boxnet")
