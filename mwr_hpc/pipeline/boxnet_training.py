@@ -132,7 +132,7 @@ def train_picker(
         place = Place(run.root, run.root, run.logs, log, should_stop)
         backend.take_over(place, adopt=True)
         entered.enter_context(without_partials([run.root], run.own_folders))
-        corpus = _corpus(frozen, store, log)
+        corpus = _corpus(frozen, log)
         book = ReceiptBook(run.receipts)
         claim = Claim(run.lock, lock.token)
         runner = StageRunner(book, Quarantine(run.quarantine), claim, run.logs, log, should_stop)
@@ -189,7 +189,9 @@ def _check(settings: RetrainSettings, store: ExampleStore, parent: Parent | None
             f"use {below or 2**depth} or {below + 2**depth}"
         )
     if parent is not None:
-        _require_one_pixel_size(store.pixel_size, settings.examples, parent.description["pixel_size"], parent.path)
+        _require_one_pixel_size(store, parent.description["pixel_size"], parent.path)
+    if settings.corpus not in (GENERIC, NONE) and settings.ratio[1]:
+        _check_corpus(Path(settings.corpus), store)
     without = [name for name in store.names if not store.masked(name)]
     if settings.train_mask and without and not settings.allow_missing_masks:
         raise InputError(
@@ -199,35 +201,31 @@ def _check(settings: RetrainSettings, store: ExampleStore, parent: Parent | None
         )
 
 
-def _require_one_pixel_size(examples: float, store: Path | None, other: float, path: Path) -> None:
-    if abs(examples / other - 1) > SAME_SIZE:
+def _require_one_pixel_size(store: ExampleStore, other: float, path: Path) -> None:
+    if abs(store.pixel_size / other - 1) > SAME_SIZE:
         raise InputError(
-            f"{path} is at {other:g} A per pixel and the examples in {store} are at {examples:g}: prepare the examples "
-            f"with --pixel_size {other:g}"
+            f"{path} is at {other:g} A per pixel and the examples in {store.path} are at {store.pixel_size:g}: prepare "
+            f"the examples with --pixel-size {other:g}"
         )
 
 
-def _corpus(settings: RetrainSettings, store: ExampleStore, emit: Emit) -> Path | None:
-    """The folder of old examples, made where it is the one behind the generic model and not there yet.
-
-    Raises
-    ------
-    InputError
-        It cannot be used.
-    """
+def _corpus(settings: RetrainSettings, emit: Emit) -> Path | None:
+    """The folder of old examples, made where it is the one behind the generic model and not there yet."""
     if settings.corpus == NONE or not settings.ratio[1]:
         return None
-    if settings.corpus == GENERIC:
-        from mwr_hpc.pipeline.boxnet_generic import generic_corpus
+    if settings.corpus != GENERIC:
+        return Path(settings.corpus)
+    from mwr_hpc.pipeline.boxnet_generic import generic_corpus
 
-        path = generic_corpus(emit)
-    else:
-        path = Path(settings.corpus)
+    return generic_corpus(emit)
+
+
+def _check_corpus(path: Path, store: ExampleStore) -> None:
+    """Raise InputError unless a corpus can be learned from beside the examples."""
     examples: Examples = open_corpus(path)
-    _require_one_pixel_size(store.pixel_size, settings.examples, examples.pixel_size, path)
+    _require_one_pixel_size(store, examples.pixel_size, path)
     if not examples.training:
         raise InputError(f"{path}: no micrograph to train on in this corpus; name another with --corpus, or 'none'")
-    return path
 
 
 def _export_unit(
