@@ -79,7 +79,9 @@ class Normalisation(keras.layers.Layer):
     Parameters
     ----------
     frozen
-        Normalise by the moving statistics in training too, and leave them.
+        Normalise by the moving statistics in training too, and leave them. Re-training does so: its batches are of new
+        or of old micrographs, each kind with statistics of its own, and a network that had learnt to rely on these
+        would pick with a mean that neither has. From scratch there is nothing yet to normalise by.
     """
 
     def __init__(self, frozen: bool, **options: Any) -> None:
