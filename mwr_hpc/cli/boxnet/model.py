@@ -8,7 +8,7 @@ import typer
 from mwr_hpc.cli.options import add_command
 from mwr_hpc.cli.running import settings_from
 from mwr_hpc.cli.words import Given
-from mwr_hpc.config.boxnet_training import ModelListSettings, ModelShowSettings
+from mwr_hpc.config.boxnet_models import ModelListSettings, ModelShowSettings
 
 if TYPE_CHECKING:
     from mwr_hpc.boxnet.registry import RegisteredModel
