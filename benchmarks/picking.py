@@ -68,7 +68,7 @@ def timed(parts: dict[str, float], name: str, work: Callable[[], Any]) -> Any:
 
 def one_by_one(paths: list[Path], model: Path, folder: Path) -> Iterator[dict[str, float]]:
     """Yield the CPU seconds of each part of picking each micrograph."""
-    forward, architecture = pick._loaded(model, 0)
+    forward, architecture = pick.loaded(model, 0)
     for path in paths:
         parts: dict[str, float] = {}
         micrograph = timed(parts, "read", lambda path=path: read_micrograph(path))

@@ -29,24 +29,24 @@ class Target:
     spline
         `image` filtered for interpolation of order SPLINE.
     labels
-        (h, w) uint8.
+        (h, w) float32: classes, and what `labels.BELIEVED` says.
     weights
         (h, w) float32.
     """
 
     image: NDArray[np.float32]
     spline: NDArray[np.float32]
-    labels: NDArray[np.uint8]
+    labels: NDArray[np.float32]
     weights: NDArray[np.float32]
 
     @classmethod
-    def of(cls, image: NDArray[np.float32], labels: NDArray[np.uint8], weights: NDArray[np.float32]) -> "Target":
+    def of(cls, image: NDArray[np.float32], labels: NDArray[np.float32], weights: NDArray[np.float32]) -> "Target":
         """Filter the image."""
         spline = ndimage.spline_filter(image, SPLINE, output=np.float32, mode="mirror")
         return cls(image, spline, labels, weights)
 
 
-Patch = tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32]]
+Patch = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 """Image, labels and weights, each (edge, edge); weights are 0 outside the micrograph."""
 
 

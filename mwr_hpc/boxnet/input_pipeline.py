@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mwr_hpc.boxnet.augment import Patch, Target, cut_augmented, cut_patch, random_centre
 from mwr_hpc.boxnet.corpus import Examples
-from mwr_hpc.boxnet.labels import BACKGROUND, CLASSES, UNMASKED
+from mwr_hpc.boxnet.labels import BACKGROUND, BELIEVED, CLASSES, UNMASKED
 from mwr_hpc.boxnet.loss import border_weights
 from mwr_hpc.numerics.keyed_random import keyed_generator
 from mwr_hpc.training.engine import Batch
@@ -145,12 +145,16 @@ class PatchSource:
         Key of everything random.
     background_weight
         Class weight of background.
+    believed
+        From an image to the share of contamination, among it and background, that the parent sees in each pixel; None
+        where there is no parent, or it knows no contamination.
     """
 
     sets: Mapping[str, tuple[Examples, Relabel]]
     edge: int
     seed: int
     background_weight: float
+    believed: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
     _cache: "_Cache" = field(default_factory=lambda: _Cache(CACHED))
 
     def training_batch(self, samples: Sequence[SampleId], step: int) -> Batch:
@@ -176,7 +180,7 @@ class PatchSource:
     def _batch(self, patches: Sequence[Patch]) -> Batch:
         images, labels, weights = (np.stack(column) for column in zip(*patches, strict=True))
         weights = weights * border_weights(self.edge)
-        weights[(labels == BACKGROUND) | (labels == UNMASKED)] *= self.background_weight
+        weights[(labels == BACKGROUND) | (labels >= UNMASKED)] *= self.background_weight
         return Batch(images[..., None], labels, weights)
 
     def _target(self, sample: SampleId) -> Target:
@@ -185,7 +189,12 @@ class PatchSource:
         def make() -> Target:
             examples, relabel = self.sets[kind]
             example = examples.read(name)
-            return Target.of(example.image, *relabel(example.labels, example.weights, example.masked))
+            painted, weights = relabel(example.labels, example.weights, example.masked)
+            labels = painted.astype(np.float32)
+            unmasked = painted == UNMASKED
+            if self.believed is not None and unmasked.any():
+                labels[unmasked] = BELIEVED + self.believed(example.image)[unmasked]
+            return Target.of(example.image, labels, weights)
 
         return self._cache.get((kind, name), make)
 

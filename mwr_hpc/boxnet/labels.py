@@ -9,6 +9,9 @@ CLASSES = ("background", "particle", "contamination")
 UNMASKED = 3
 """Background or contamination, nobody said which: the label of such pixels during training, never in a store."""
 
+BELIEVED = 4
+"""As UNMASKED, where the parent was asked: BELIEVED + s in training, s being contamination's share of the two."""
+
 LEAST_RADIUS = 1.5
 """Pixels; below that a disc is lost among the pixels."""
 

@@ -94,9 +94,7 @@ def find_examples(
     uncertain = _beside(folder, uncertain_suffix, "--uncertain_suffix", found)
     masked = _masks_of(masks, found) if masks is not None else {}
     return [
-        ExampleFiles(
-            stem, stems[stem], found[stem], important.get(stem), uncertain.get(stem), masked.get(stem), merged
-        )
+        ExampleFiles(stem, stems[stem], found[stem], important.get(stem), uncertain.get(stem), masked.get(stem), merged)
         for stem in sorted(found)
     ]
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mwr_hpc.boxnet.candidates import Candidates, write_candidates
 from mwr_hpc.boxnet.curate import winners
+from mwr_hpc.boxnet.labels import BACKGROUND, CONTAMINATION
 from mwr_hpc.boxnet.network import Architecture, load_network
 from mwr_hpc.boxnet.tiles import predict_tiled
 from mwr_hpc.errors import InputError, StageError
@@ -51,6 +52,12 @@ def probabilities(network: keras.Model | Callable[[Any], Any], image: Image, arc
         overlap=2 * reach(architecture),
         multiple=architecture.multiple,
     )
+
+
+def contamination_share(probabilities: Image) -> Image:
+    """Contamination's share of what is no particle, (h, w), from (h, w, 3)."""
+    background, contamination = probabilities[..., BACKGROUND], probabilities[..., CONTAMINATION]
+    return contamination / np.maximum(background + contamination, np.finfo(np.float32).tiny)
 
 
 def softmax(logits: Image) -> Image:
@@ -99,7 +106,7 @@ def pick_micrograph(inputs: Mapping[str, Path], parameters: Mapping[str, Any], o
     """
     configure()
     model = inputs["model"]
-    forward, architecture = _loaded(model, model.stat().st_mtime_ns)
+    forward, architecture = loaded(model, model.stat().st_mtime_ns)
     micrograph = read_micrograph(inputs["micrograph"], parameters["angpix"])
     try:
         image = prepare(micrograph.image, micrograph.pixel_size, parameters["pixel_size"], parameters["contrast"])
@@ -123,10 +130,10 @@ def pick_micrograph(inputs: Mapping[str, Path], parameters: Mapping[str, Any], o
 
 
 @lru_cache(maxsize=1)
-def _loaded(model: Path, modified: int) -> tuple[Callable[[Any], Any], Architecture]:
-    """The network as a function, kept from one micrograph to the next: tracing its graph takes seconds.
+def loaded(model: Path, modified: int) -> tuple[Callable[[Any], Any], Architecture]:
+    """A model's network as a function, kept from one micrograph to the next: tracing its graph takes seconds.
 
-    In float32 whatever it was trained in, so that all machines find the same particles.
+    In float32 whatever it was trained in, so that all machines find the same particles. `modified` is the file's time.
     """
     network, description = load_network(model, "float32")
 

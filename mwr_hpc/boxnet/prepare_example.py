@@ -23,9 +23,7 @@ OUTSIDE = 0.5
 """Pixels that a position may lie beyond the centre of the outermost pixel: programs round."""
 
 
-def prepare_example(
-    inputs: Mapping[str, Path | None], parameters: Mapping[str, Any], output: Path
-) -> dict[str, Any]:
+def prepare_example(inputs: Mapping[str, Path | None], parameters: Mapping[str, Any], output: Path) -> dict[str, Any]:
     """Make the example of one micrograph.
 
     Parameters
@@ -101,9 +99,7 @@ def _of_micrograph(table: PickTable, name: str) -> PickTable:
     return table.only(np.array([Path(other).stem == name for other in names], bool))
 
 
-def _working_positions(
-    table: PickTable, micrograph: Micrograph, name: str, shape: tuple[int, ...]
-) -> FloatArray:
+def _working_positions(table: PickTable, micrograph: Micrograph, name: str, shape: tuple[int, ...]) -> FloatArray:
     """Positions (n, 2) y x in working pixels of a table that belongs to this micrograph alone."""
     height, width = micrograph.image.shape
     strange = {other for other in table.micrographs or () if Path(other).stem != name}

@@ -1,6 +1,6 @@
 """Stage: re-trains a picking network on new examples, diluted with old ones, or trains one from scratch."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +26,7 @@ from mwr_hpc.boxnet.labels import BACKGROUND, CLASSES, PARTICLE
 from mwr_hpc.boxnet.loss import background_weight, label_loss
 from mwr_hpc.boxnet.masks import knows_masks, relabelling
 from mwr_hpc.boxnet.network import GROUP, METHOD, Architecture, build_network, initialise
+from mwr_hpc.boxnet.pick import Image, contamination_share, loaded, probabilities
 from mwr_hpc.errors import InputError
 from mwr_hpc.events import Emit, Notice, ShouldStop
 from mwr_hpc.training.checkpoint import CheckpointFolder, config_hash
@@ -137,7 +138,7 @@ class Training:
         inherited = read_model(self.parent, METHOD) if self.parent is not None else None
         architecture = _architecture(inherited, parameters)
         masks = knows_masks(inherited[0] if inherited else {}, self.new, self.old, parameters["train_mask"])
-        source, shares = self._source(masks)
+        source, shares = self._source(masks, self._believed(inherited))
         order = self._order()
         engine = _engine(
             architecture,
@@ -193,7 +194,17 @@ class Training:
             write_model(output, description, named_weights(engine.model))
         return {**figures, "masks": masks, "precision": precision}
 
-    def _source(self, masks: bool) -> tuple[PatchSource, NDArray[np.float64]]:
+    def _believed(self, inherited: tuple[Description, Weights] | None) -> Callable[[Image], Image] | None:
+        """What the parent says of contamination in an image, where it knows any."""
+        if inherited is None or not inherited[0]["masks"]:
+            return None
+        assert self.parent is not None, "what is inherited comes from it"
+        network, architecture = loaded(self.parent, self.parent.stat().st_mtime_ns)
+        return lambda image: contamination_share(probabilities(network, image, architecture))
+
+    def _source(
+        self, masks: bool, believed: Callable[[Image], Image] | None
+    ) -> tuple[PatchSource, NDArray[np.float64]]:
         parameters, mix = self.parameters, self._mix()
         sets = {NEW: (self.new, relabelling(masks, parameters["train_mask"]))}
         if self.old is not None:
@@ -209,7 +220,7 @@ class Training:
                 "Look at the positive, uncertain and mask files that the examples were prepared from"
             )
         weight = background_weight(counted[PARTICLE], counted[BACKGROUND])
-        return PatchSource(sets, parameters["patch"], parameters["seed"], weight), counted
+        return PatchSource(sets, parameters["patch"], parameters["seed"], weight, believed), counted
 
     def _mix(self) -> Mix:
         new, old = self.parameters["mix"]

@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from mwr_hpc.boxnet.labels import BACKGROUND, CONTAMINATION, PARTICLE, UNMASKED
+from mwr_hpc.boxnet.labels import BACKGROUND, BELIEVED, CONTAMINATION, PARTICLE, UNMASKED
 from mwr_hpc.boxnet.loss import BORDER_WEIGHT, background_weight, border_weights, label_loss
 from mwr_hpc.boxnet.network import GROUP, Architecture, build_network, initialise
 from mwr_hpc.training.communicator import SerialCommunicator
@@ -28,7 +28,7 @@ def make_engine(decay=0.0):
 def some_batch(count=4, edge=16):
     generator = np.random.default_rng(0)
     x = generator.normal(size=(count, edge, edge, 1)).astype(np.float32)
-    return Batch(x, generator.integers(0, 4, x.shape[:3]).astype(np.uint8), np.ones(x.shape[:3], np.float32))
+    return Batch(x, generator.integers(0, 4, x.shape[:3]).astype(np.float32), np.ones(x.shape[:3], np.float32))
 
 
 def gradients(engine, batch):
@@ -37,7 +37,7 @@ def gradients(engine, batch):
 
 
 def loss_of(logits, labels, weights):
-    batch = Batch(np.zeros(1, np.float32), np.array(labels, np.uint8), np.array(weights, np.float32))
+    batch = Batch(np.zeros(1, np.float32), np.array(labels, np.float32), np.array(weights, np.float32))
     return [float(value) for value in label_loss(tf.constant(logits, tf.float32), batch)]
 
 
@@ -53,11 +53,23 @@ def test_background_that_may_be_contamination_is_either():
     assert loss == pytest.approx(-2 * np.log(0.8), rel=1e-5)
     logits = tf.Variable([[0.3, -0.2, 1.5]])
     with tf.GradientTape() as tape:
-        value, _ = label_loss(logits, Batch(np.zeros(1), np.array([UNMASKED]), np.ones(1, np.float32)))
+        value, _ = label_loss(logits, Batch(np.zeros(1), np.array([UNMASKED], np.float32), np.ones(1, np.float32)))
     p = np.exp(logits.numpy()[0]) / np.exp(logits.numpy()[0]).sum()
     # towards neither of the two more than the network thinks already
     expected = p - np.array([p[0], 0, p[2]]) / (p[0] + p[2])
     np.testing.assert_allclose(tape.gradient(value, logits).numpy()[0], expected, atol=1e-6)
+
+
+def test_what_the_parent_believes_is_held_and_its_share_alone():
+    p = np.array([0.3, 0.2, 0.5])
+    share = p[CONTAMINATION] / (p[BACKGROUND] + p[CONTAMINATION])
+    # as UNMASKED where the network agrees with the parent, more where it does not
+    assert loss_of([np.log(p)], [BELIEVED + share], [2])[0] == pytest.approx(-2 * np.log(0.8), rel=1e-4)
+    other = 0.1
+    divergence = other * np.log(other / share) + (1 - other) * np.log((1 - other) / (1 - share))
+    assert loss_of([np.log(p)], [BELIEVED + other], [1])[0] == pytest.approx(-np.log(0.8) + divergence, rel=1e-4)
+    for certain in (0.0, 1.0):
+        assert np.isfinite(loss_of([[40.0, 0.0, -40.0]], [BELIEVED + certain], [1])[0])
 
 
 def test_extreme_logits_have_a_finite_loss():
