@@ -19,6 +19,7 @@ from mwr_hpc.cli import (
     evaluate,
     generate_noise,
     make_mask,
+    plan,
     predict,
     retry,
     simulate,
@@ -58,7 +59,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for group in (
-    *(train, predict, check, cohort, make_mask, generate_noise),
+    *(train, predict, plan, check, cohort, make_mask, generate_noise),
     *(submit, status, retry, cancel),
     *(convert, simulate, evaluate, demo, config, boxnet),
 ):

@@ -66,7 +66,7 @@ def extract_subtomograms(inputs: Mapping[str, Path], parameters: Mapping[str, An
         whole = load_mask(inputs["mask"], tomogram.shape)
         mask = whole[tuple(slice(first, first + n) for first, n in zip(interior.start, interior.shape, strict=True))]
     try:
-        training, held_out = _draw_centres(interior.shape, mask, parameters)
+        training, held_out = draw_centres(interior.shape, mask, parameters)
     except ValueError as error:
         raise InputError(f"{parameters['id']}: {error}") from error
     centres = np.concatenate([training, held_out])
@@ -88,9 +88,7 @@ def extract_subtomograms(inputs: Mapping[str, Path], parameters: Mapping[str, An
     return {"training": len(training), "held_out": len(held_out)}
 
 
-def _draw_centres(
-    shape: Shape, mask: Any, parameters: Mapping[str, Any]
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def draw_centres(shape: Shape, mask: Any, parameters: Mapping[str, Any]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Centres of training and of held-out crops, the latter empty where nothing can be held out."""
     cube_size, crop_size, count = (parameters[name] for name in ("cube_size", "crop_size", "ncube"))
 

@@ -1,6 +1,5 @@
 """``mwr-hpc check``: the environment and the tomograms, before any hour is spent on them."""
 
-import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -8,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from mwr_hpc.config.checks import default_crop_size
-from mwr_hpc.config.schema import CheckSettings
+from mwr_hpc.config.schema import CheckSettings, TrainSettings
 from mwr_hpc.errors import InputError, StopRequested
 from mwr_hpc.events import Emit, ShouldStop, StageFinished, StageStarted, UnitFinished
 from mwr_hpc.missing_wedge.check import CheckSizes, Finding, TomogramReport, check_group, check_tomogram
@@ -16,16 +15,11 @@ from mwr_hpc.missing_wedge.cohort import Cohort, TomogramEntry
 from mwr_hpc.missing_wedge.listing import collect_cohort
 from mwr_hpc.numerics.wedge import effective_tilt_range
 from mwr_hpc.pipeline.environment import Environment, look_around
+from mwr_hpc.pipeline.plan import plan_cohort
+from mwr_hpc.pipeline.starting import DEFAULT_TILT_RANGE
 
 SMALLEST_MULTIPLE = 8
 """Of crops, for the default depth of the network."""
-
-FILES_PER_TOMOGRAM = 20
-ARRAYS_PER_CROP = 3
-"""Crops, and their predictions of two iterations."""
-
-CUBES_PER_CROP = 12
-"""One target and five inputs, of two iterations."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +79,8 @@ def check(settings: CheckSettings, emit: Emit, should_stop: ShouldStop) -> Check
         groups[entry.group].append(entry)
     for name, entries in groups.items():
         findings += check_group(name, entries)
-    findings += _of_room(environment, cohort.entries, sizes)
+    broken = {finding.about for finding in findings if finding.severity == "error"}
+    findings += _of_room(environment, [entry for entry in cohort.entries if entry.id not in broken], settings)
     return CheckReport(environment, reports, findings)
 
 
@@ -115,15 +110,19 @@ def _of_environment(environment: Environment) -> Iterator[Finding]:
         yield Finding("warning", "SLURM", text)
 
 
-def _of_room(environment: Environment, entries: list[TomogramEntry], sizes: CheckSizes) -> Iterator[Finding]:
-    """Compare the room with what a run takes: float32 tomograms, their crops, and two iterations' arrays in float16."""
-    cubes = ARRAYS_PER_CROP * sizes.crop_size**3 + CUBES_PER_CROP * sizes.cube_size**3
-    needed = sum(4 * math.prod(entry.shape) + 2 * sizes.ncube * cubes for entry in entries)
-    if needed > environment.free_bytes:
+def _of_room(environment: Environment, entries: list[TomogramEntry], settings: CheckSettings) -> Iterator[Finding]:
+    """Compare the room with what a run takes at most, with the defaults of `train` where `check` does not ask."""
+    names = {"cube_size", "crop_size", "ncube", "run_dir"}
+    run = TrainSettings.model_validate(settings.model_dump(include=names), context={"incomplete": True})
+    known = [replace(entry, tilt_range=entry.tilt_range or DEFAULT_TILT_RANGE) for entry in entries]
+    try:
+        needed = plan_cohort(run, known, {}).peak
+    except InputError:  # there is nothing to train on, which is a finding already
+        return
+    if needed.bytes > environment.free_bytes:
         free = environment.free_bytes
-        text = f"{free / 1e9:.1f} GB are free, a run may take {needed / 1e9:.1f} GB: use another --run_dir"
+        text = f"{free / 1e9:.1f} GB are free, a run may take {needed.bytes / 1e9:.1f} GB: use another --run_dir"
         yield Finding("warning", "disk", text)
-    files = FILES_PER_TOMOGRAM * len(entries)
-    if environment.free_files is not None and files > environment.free_files:
-        text = f"{environment.free_files} more files are allowed, a run may make {files}: use another --run_dir"
+    if environment.free_files is not None and needed.files > environment.free_files:
+        text = f"{environment.free_files} more files are allowed, a run may make {needed.files}: use another --run_dir"
         yield Finding("warning", "disk", text)

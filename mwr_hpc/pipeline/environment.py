@@ -78,7 +78,7 @@ def look_around(run_dir: Path) -> Environment:
         cores=available_cores(),
         threads=available_threads(),
         memory_bytes=psutil.virtual_memory().available,
-        gpus=tuple(_gpus()),
+        gpus=tuple(visible_gpus()),
         precision=resolve_precision("auto"),
         horovod=_horovod(),
         slurm={name: shutil.which(name) for name in SLURM_COMMANDS},
@@ -94,7 +94,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _gpus() -> list[str]:
+def visible_gpus() -> list[str]:
     """Models of the NVIDIA GPUs that the driver knows; TensorFlow need not be loaded for that."""
     models = []
     for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):

@@ -102,8 +102,8 @@ def predict(settings: PredictSettings, emit: Emit, should_stop: ShouldStop, back
     share = Share.parse(settings.share)
     if settings.gpuID is not None and not (settings.slurm or settings.in_allocation):
         check_devices(settings.gpuID)
-    cohort = _read_cohort(settings, emit)
-    models = _read_models(settings)
+    cohort = read_tomograms(settings, emit)
+    models = read_models(settings)
     out = settings.out
     state = out / STATE_FOLDER
     book = ReceiptBook(state / "receipts", shared=share is not None)
@@ -175,7 +175,7 @@ def _correct(
     return results, failed
 
 
-def _read_models(settings: PredictSettings) -> list[Model]:
+def read_models(settings: PredictSettings) -> list[Model]:
     """Read the models whole, so that a damaged one is refused before anything is written."""
     from mwr_hpc.missing_wedge.correct import choose_sizes
     from mwr_hpc.missing_wedge.network import METHOD
@@ -195,7 +195,7 @@ def _read_models(settings: PredictSettings) -> list[Model]:
     return list(models.values())
 
 
-def _read_cohort(settings: PredictSettings, emit: Emit) -> Cohort:
+def read_tomograms(settings: PredictSettings, emit: Emit) -> Cohort:
     """The tomograms to correct; the tilt range of one for which nobody says it is None here, and the model's later."""
     tilt_range = settings.tilt_range and effective_tilt_range(settings.tilt_range, settings.flip_tilt)
     if settings.tomograms is not None:

@@ -1,0 +1,96 @@
+"""Peak memory of the processes of a run, worked out before it runs.
+
+Each figure is the resident size, as the receipts tell it: that of a process with its libraries, which was measured, and
+the arrays that a stage holds at once, which follow from its code. `tests/pipeline/test_plan.py` compares both.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mwr_hpc.io.pyramid import level_shapes
+from mwr_hpc.io.shards import CHUNK, grid_of
+from mwr_hpc.io.volume import Volume
+from mwr_hpc.missing_wedge.cube_arrays import items_per_shard
+from mwr_hpc.numerics.tiling import TilePlan
+
+MEGABYTE = 2**20
+
+WORKER, WORKER_AT_START = 125 * MEGABYTE, 176 * MEGABYTE
+"""A worker process of a pool with its libraries; Linux counts what its parent had when it was started too."""
+
+TENSORFLOW = 560 * MEGABYTE
+"""A process with TensorFlow and a network that has been traced."""
+
+FIRST_LEVEL_PREDICTING = 5.6
+"""Values that a network holds when it predicts, in units of a volume times its first level's filters; measured."""
+
+TRAINING_VALUES = 20.0
+"""The same when it is trained on a batch; measured."""
+
+SMALL = 5 * MEGABYTE
+
+
+def converting(volume: Volume) -> int:
+    """One layer of shards is read and one is encoded; of the next level the layers that these become."""
+    dtype, (depth, height, width) = np.dtype(volume.data.dtype), volume.shape
+    layer = min(grid_of(volume.shape).shard[0], depth) * height * width * dtype.itemsize
+    layers = math.ceil(depth / grid_of(volume.shape).shard[0])
+    coarser = 0.0
+    if len(level_shapes(volume.shape)) > 1:
+        coarser = layer / 8 * (1 if layers <= 2 else 3)
+    return _in_worker(2 * SMALL + round(min(2, layers) * layer + coarser))
+
+
+def extracting(volume: Volume, count: int, crop_size: int, mask: Volume | None) -> int:
+    """A shard of crops, the chunks that a crop touches, four copies of it on its way, and the mask."""
+    dtype = np.dtype(volume.data.dtype)
+    chunks = min(1 + math.ceil((crop_size - 1) / CHUNK), math.ceil(max(volume.shape) / CHUNK)) ** 3
+    crop = 4 * crop_size**3
+    masked = 0 if mask is None else math.prod(mask.shape) * (1 + np.dtype(mask.data.dtype).itemsize)
+    read = chunks * CHUNK**3 * dtype.itemsize
+    return _in_worker(SMALL + _shard((count, *(crop_size,) * 3)) + read + 4 * crop + masked)
+
+
+def pairing(count: int, wedges: int, cube_size: int, crop_size: int) -> int:
+    """A shard of pairs, and a crop, its spectra and what they become."""
+    return _in_worker(SMALL // 2 + _shard((count, 1 + wedges, *(cube_size,) * 3)) + round(8.6 * 4 * crop_size**3))
+
+
+def predicting_crops(count: int, crop_size: int, batch_size: int, architecture: Mapping[str, Any]) -> int:
+    """The network at work on a batch, a shard of crops, and the crops that are read ahead."""
+    batch = min(batch_size, count)
+    values = FIRST_LEVEL_PREDICTING * architecture["filter_base"] * batch + 2 * batch_size + 2
+    return TENSORFLOW + _shard((count, *(crop_size,) * 3)) + round(4 * values * crop_size**3)
+
+
+def training(cube_size: int, batch_size: int, architecture: Mapping[str, Any], values: int) -> int:
+    """The network with all that its gradient needs, and six batches; weights, their gradients and Adam's state."""
+    volume = 4 * batch_size * cube_size**3
+    return TENSORFLOW + round(volume * (TRAINING_VALUES * architecture["filter_base"] + 18)) + 5 * 4 * values
+
+
+def correcting(
+    volume: Volume, plan: TilePlan, batch: int, architecture: Mapping[str, Any], sections_at_once: int
+) -> int:
+    """The network at work on tiles, tiles that wait before and after it, and the rows of tiles that are blended."""
+    tile = math.prod(plan.tile_shape)
+    dtype, (_, height, width) = np.dtype(volume.data.dtype), volume.shape
+    if volume.mrc_header is None or volume.path.is_dir():
+        read = plan.tile_shape[0] * height * width * dtype.itemsize
+    else:  # a map, of which whole pages become resident
+        pages = min(width * dtype.itemsize, plan.tile_shape[2] * dtype.itemsize + 4096)
+        read = plan.tile_shape[0] * plan.tile_shape[1] * pages
+    blended = 4 * height * width * (min(plan.tile_shape[0], volume.shape[0]) + 2 * sections_at_once)
+    network = FIRST_LEVEL_PREDICTING * architecture["filter_base"] * batch * tile
+    return TENSORFLOW + round(4 * (network + 7 * tile)) + read + blended
+
+
+def _in_worker(arrays: int) -> int:
+    return max(WORKER_AT_START, WORKER + arrays)
+
+
+def _shard(shape: tuple[int, ...]) -> int:
+    return items_per_shard(shape) * 2 * math.prod(shape[1:])

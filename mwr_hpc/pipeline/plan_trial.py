@@ -1,0 +1,138 @@
+"""A short trial of a planned command, in a temporary place, from which the hours of the whole are worked out.
+
+Preparation counts its processor seconds. Training and prediction keep all cores that they may use busy, or GPUs where
+there are any, so theirs are hours on the clock times the number of these.
+"""
+
+import json
+import math
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mwr_hpc.config.schema import PredictSettings, TrainSettings
+from mwr_hpc.events import Emit, ShouldStop, ignore
+from mwr_hpc.io.mrc import MrcWriter
+from mwr_hpc.io.volume import open_volume, read_sections
+from mwr_hpc.missing_wedge.cohort import TomogramEntry, write_cohort
+from mwr_hpc.missing_wedge.correct import choose_sizes, correct_tomogram
+from mwr_hpc.numerics.tiling import plan_tiles
+from mwr_hpc.pipeline.coordinator import train
+from mwr_hpc.pipeline.environment import visible_gpus
+from mwr_hpc.pipeline.plan import Plan, with_hours
+from mwr_hpc.pipeline.prediction import read_models, read_tomograms
+from mwr_hpc.pipeline.receipts import Receipt, ReceiptBook
+from mwr_hpc.pipeline.starting import read_cohort
+from mwr_hpc.run_directory import RunDirectory
+from mwr_hpc.training.hardware import available_threads
+from mwr_hpc.training.model_file import read_description
+from mwr_hpc.training.sampler import automatic_steps
+
+HOUR = 3600.0
+STEPS = 3
+"""Steps of an epoch of the trial; the second epoch counts, in the first the network is traced."""
+
+CROPS = 8
+
+
+def measured_train(settings: TrainSettings, plan: Plan, emit: Emit, should_stop: ShouldStop) -> Plan:
+    """Train on a few sub-tomograms of the tomogram of middle size, and add the hours of the whole to a plan.
+
+    Raises
+    ------
+    StopRequested
+        Somebody asked for a stop.
+    """
+    entries = read_cohort(settings).entries
+    chosen = _middle(entries)
+    with tempfile.TemporaryDirectory(prefix="mwr_hpc_plan_") as folder:
+        path = Path(folder)
+        write_cohort(path / "list.star", [chosen])
+        nothing = ("input_dir", "subtomo_dir", "mask_dir", "group", "noise_dir", "pretrained_model", "continue_iter")
+        trial = settings.model_copy(
+            update=dict.fromkeys(nothing)
+            | {"tomograms": path / "list.star", "run_dir": path / "run", "result_dir": path / "run" / "results"}
+            | {"iterations": 2, "epochs": 2, "steps_per_epoch": STEPS, "ncube": min(CROPS, settings.ncube)}
+            | {"ranks": 1, "preprocessing_ncpus": 1, "continue_training": None, "allow_missing_masks": True}
+            | {"slurm": False, "in_allocation": False, "tilt_range": None, "flip_tilt": False}
+        )
+        train(trial, emit, should_stop)
+        run = RunDirectory(trial.run_dir, trial.result_dir)
+        book = ReceiptBook(run.receipts)
+        done = {
+            stage: _receipt(book, name, chosen.id)
+            for stage, name in (
+                *(("convert", "convert"), ("extract", "extract"), ("pairs", "pairs_02")),
+                ("predicted", "predicted_01"),
+            )
+        }
+        curves = [json.loads(line) for line in run.curves(2).read_text().splitlines()]
+    voxels = sum(math.prod(entry.shape) for entry in entries) / math.prod(chosen.shape)
+    crops = len(entries) * settings.ncube / sum(done["extract"].figures.values())
+    iterations = settings.iterations
+    pairs = len(entries) * settings.ncube * settings.rotations
+    steps = settings.steps_per_epoch or automatic_steps(
+        pairs, settings.batch_size, settings.epochs, settings.max_samples
+    )
+    samples = iterations * settings.epochs * steps * settings.batch_size
+    hours = {
+        "convert": (done["convert"].cpu_seconds * voxels / HOUR, 0.0),
+        "extract": (done["extract"].cpu_seconds * crops / HOUR, 0.0),
+        "pairs": (done["pairs"].cpu_seconds * crops * iterations / HOUR, 0.0),
+        "train": _on_all(samples / curves[-1]["samples_per_second"]),
+        "predicted": _on_all(done["predicted"].seconds * crops * (iterations - 1)),
+    }
+    return with_hours(plan, hours)
+
+
+def measured_predict(settings: PredictSettings, plan: Plan) -> Plan:
+    """Correct one tile of the tomogram of middle size twice, and add the hours of the whole to a plan."""
+    entries = read_tomograms(settings, ignore).entries
+    chosen = _middle(entries)
+    seconds = 0.0
+    with tempfile.TemporaryDirectory(prefix="mwr_hpc_plan_") as folder:
+        for model in read_models(settings):
+            architecture = read_description(model.path)["architecture"]
+            sizes = choose_sizes(settings.cube_size, settings.crop_size, architecture)
+            plans = [plan_tiles(entry.shape, sizes.tile, sizes.core, 2 ** architecture["depth"]) for entry in entries]
+            tile = _one_tile(chosen, plans[entries.index(chosen)].tile_shape, Path(folder))
+            parameters = settings.model_dump(
+                include={"cube_size", "crop_size", "keep_measured", "dtype", "contrast", "batch_size", "gpuID"}
+            ) | {"tilt_range": model.tilt_range_for(chosen), "format": "mrc"}
+            inputs = {"tomogram": tile, "model": model.path}
+            for _ in range(2):  # the first time the network is traced
+                started = time.perf_counter()
+                correct_tomogram(inputs, parameters, Path(folder) / "corrected.mrc")
+                spent = time.perf_counter() - started
+            seconds += spent * sum(map(len, plans))
+    return with_hours(plan, {"correct": _on_all(seconds)})
+
+
+def _one_tile(entry: TomogramEntry, shape: Sequence[int], folder: Path) -> Path:
+    """Write the middle of a tomogram, no larger than a tile."""
+    volume = open_volume(entry.path)
+    edges = [min(size, edge) for size, edge in zip(volume.shape, shape, strict=True)]
+    z, y, x = ((size - edge) // 2 for size, edge in zip(volume.shape, edges, strict=True))
+    block = read_sections(volume, z, z + edges[0])[:, y : y + edges[1], x : x + edges[2]]
+    path = folder / "tile.mrc"
+    with MrcWriter(path, block.shape, np.float32) as writer:
+        writer.write(0, block.astype(np.float32))
+    return path
+
+
+def _middle(entries: Sequence[TomogramEntry]) -> TomogramEntry:
+    return sorted(entries, key=lambda entry: math.prod(entry.shape))[len(entries) // 2]
+
+
+def _receipt(book: ReceiptBook, stage: str, name: str) -> Receipt:
+    receipt = book.get(stage, name)
+    assert receipt is not None, "the trial went through all stages"
+    return receipt
+
+
+def _on_all(seconds: float) -> tuple[float, float]:
+    """Hours of all cores that one process uses, and of all GPUs."""
+    return seconds * available_threads() / HOUR, seconds * len(visible_gpus()) / HOUR
