@@ -110,7 +110,8 @@ def encode_shard(block: Array, grid: Grid, dtype: np.dtype[Any]) -> Iterator[byt
 def index_bytes(index: NDArray[np.uint64]) -> bytes:
     """Return the index at the end of a shard: offset and size of each chunk, (n, 2) little-endian, and a checksum."""
     entries = index.tobytes()
-    return entries + google_crc32c.value(entries).to_bytes(INDEX_CHECKSUM_BYTES, "little")
+    checksum: int = google_crc32c.value(entries)
+    return entries + checksum.to_bytes(INDEX_CHECKSUM_BYTES, "little")
 
 
 class ShardWriter:

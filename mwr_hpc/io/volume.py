@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import Any, Protocol
 
-from mwr_hpc.io.mrc import open_mrc
+import numpy as np
+from numpy.typing import NDArray
+
+from mwr_hpc.io.mrc import MrcVolume, open_mrc
 from mwr_hpc.io.mrc_header import MrcHeader, Shape, Triple, require_volume
 
 MRC_SUFFIXES = (".mrc", ".rec", ".map")
@@ -78,3 +81,8 @@ def open_volume(path: Path) -> Volume:
     volume = open_mrc(path)
     require_volume(path, volume.header)
     return volume
+
+
+def read_sections(volume: Volume, start: int, stop: int) -> NDArray[Any]:
+    """Read sections; those of an MRC file through a map of their own, whose pages leave the process with it."""
+    return volume.slab(start, stop) if isinstance(volume, MrcVolume) else np.asarray(volume.data[start:stop])

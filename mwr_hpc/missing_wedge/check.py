@@ -11,8 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mwr_hpc.errors import InputError
-from mwr_hpc.io.mrc import MrcVolume
-from mwr_hpc.io.volume import Volume, open_volume
+from mwr_hpc.io.volume import Volume, open_volume, read_sections
 from mwr_hpc.missing_wedge.cohort import TiltRange, TomogramEntry
 from mwr_hpc.missing_wedge.mask import load_mask
 from mwr_hpc.numerics.normalization import LARGEST_VALUE
@@ -186,7 +185,7 @@ def _bad_values(volume: Volume, full: bool) -> str | None:
     depth = volume.shape[0]
     low, high = np.inf, -np.inf
     for z in range(depth) if full else np.unique(np.linspace(0, depth - 1, SECTIONS).astype(int)):
-        section = volume.slab(z, z + 1) if isinstance(volume, MrcVolume) else np.asarray(volume.data[z : z + 1])
+        section = read_sections(volume, z, z + 1)
         smallest, largest = float(section.min()), float(section.max())
         if not (smallest >= -LARGEST_VALUE and largest <= LARGEST_VALUE):
             return f"section {z} holds values that are not finite or beyond {LARGEST_VALUE:g}; reconstruct it again"

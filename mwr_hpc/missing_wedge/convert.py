@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.mrc import MrcVolume
 from mwr_hpc.io.ome_zarr import OmeZarrWriter
-from mwr_hpc.io.volume import Volume, is_ome_zarr, open_volume
+from mwr_hpc.io.volume import Volume, is_ome_zarr, open_volume, read_sections
 from mwr_hpc.numerics.normalization import LARGEST_VALUE, Box, StatisticsAccumulator, constant_borders
 
 
@@ -50,11 +49,12 @@ def convert_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
     proof = path / "zarr.json" if is_ome_zarr(path) else path
     before = proof.stat()
     interior = getattr(volume, "attributes", {}).get("interior")  # one section of OME-Zarr costs as much as many
-    interior = interior or constant_borders(volume.shape, lambda z: _slab(volume, z, z + 1)[0])
+    interior = interior or constant_borders(volume.shape, lambda z: read_sections(volume, z, z + 1)[0])
     if interior is None:
+        value = read_sections(volume, 0, 1)[0, 0, 0]
         raise InputError(
-            f"{path}: all voxels have the value {_slab(volume, 0, 1)[0, 0, 0]:g}; there is nothing to learn from: "
-            "reconstruct the tomogram again"
+            f"{path}: all voxels have the value {value:g}; there is nothing to learn from: reconstruct the tomogram "
+            "again"
         )
     stated = parameters.get("voxel_size", 0.0)
     z, y, x = volume.voxel_size
@@ -89,17 +89,12 @@ def convert_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
     }
 
 
-def _slab(volume: Volume, start: int, stop: int) -> NDArray[Any]:
-    """Read sections; those of an MRC file through a map of their own, whose pages leave the process with it."""
-    return volume.slab(start, stop) if isinstance(volume, MrcVolume) else np.asarray(volume.data[start:stop])
-
-
 def _copy(volume: Volume, interior: Box, writer: OmeZarrWriter) -> tuple[dict[str, Any], int]:
     """Write all voxels; return the statistics of the interior and the CRC-32 of the file."""
     accumulator = StatisticsAccumulator(volume.shape, interior)
     checksum = zlib.crc32(volume.header.to_bytes() if isinstance(volume, MrcVolume) else b"")
     for start, stop in writer.layers:
-        slab = _slab(volume, start, stop)
+        slab = read_sections(volume, start, stop)
         checksum = zlib.crc32(slab.view(np.uint8).data, checksum)
         if bad := accumulator.add(start, slab):
             z, y, x = bad

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mwr_hpc.errors import ConfigError, InputError
-from mwr_hpc.io.mrc import MrcWriter
+from mwr_hpc.io.mrc import MrcVolume, MrcWriter
 from mwr_hpc.io.ome_zarr import OmeZarrWriter
-from mwr_hpc.io.volume import Volume, open_volume
+from mwr_hpc.io.volume import Volume, open_volume, read_sections
 from mwr_hpc.missing_wedge.predict import Predictor
 from mwr_hpc.numerics.normalization import (
     Normalization,
@@ -31,8 +31,11 @@ from mwr_hpc.training.prefetch import in_background
 MARGIN = 16
 """Context of a tile beyond its core on each side, in voxels, where nobody chose sizes; half of it is blended."""
 
-LARGEST_TILE = 192
+LARGEST_TILE = 160
 """The margins of larger tiles are a smaller share of the work, but their slabs need more memory."""
+
+SECTIONS_AT_ONCE = 16
+"""That get their grey values back and are written together."""
 
 ACTIVATION_BYTES = 2**31
 """What a network may use for the tiles that it predicts at once; a fixed number, so that results do not depend on the
@@ -42,6 +45,27 @@ FLOAT16_STEPS = 10
 """Steps of float16 that a standard deviation must have: their rounding then adds noise of 3 % of it at most."""
 
 LABEL = "mwr_hpc: missing wedge corrected"
+
+
+class _Slabs:
+    """Slabs of a volume's sections.
+
+    Of an MRC file each is a new map, so that only what is used of it becomes resident. Of OME-Zarr the last one is
+    kept, because every read would decode it again.
+    """
+
+    def __init__(self, volume: Volume) -> None:
+        self._volume = volume
+        self.shape = volume.shape
+        self._kept: tuple[slice, NDArray[Any]] | None = None
+
+    def __getitem__(self, sections: slice) -> NDArray[Any]:
+        if isinstance(self._volume, MrcVolume):
+            return read_sections(self._volume, sections.start, sections.stop)
+        if self._kept is None or self._kept[0] != sections:
+            self._kept = None
+            self._kept = sections, read_sections(self._volume, sections.start, sections.stop)
+        return self._kept[1]
 
 
 class Sizes(NamedTuple):
@@ -101,7 +125,7 @@ def correct_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
     region = measured_region(plan.tile_shape, (low, high))
 
     def network_inputs() -> Iterator[tuple[tuple[Tile, Any], NDArray[np.float32]]]:
-        for tile, values in read_tiles(volume.data, plan, statistics.mean):
+        for tile, values in read_tiles(_Slabs(volume), plan, statistics.mean):
             measured = normalization.apply(values)
             yield (tile, measured if parameters["keep_measured"] else None), measured
 
@@ -111,7 +135,8 @@ def correct_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
 
     with _writer(volume, output, parameters) as writer:
         for first, slab in blend(plan, in_background(corrected())):
-            writer.write(first, normalization.undo(slab))
+            for z in range(0, len(slab), SECTIONS_AT_ONCE):
+                writer.write(first + z, normalization.undo(slab[z : z + SECTIONS_AT_ONCE]))
     return {
         "tiles": len(plan),
         "tile_shape": list(plan.tile_shape),
@@ -167,12 +192,12 @@ def _statistics(volume: Volume) -> VolumeStatistics:
     recorded = getattr(volume, "attributes", {}).get("statistics")
     if recorded is not None:
         return VolumeStatistics.from_record(recorded)
-    interior = constant_borders(volume.shape, lambda z: np.asarray(volume.data[z]))
+    interior = constant_borders(volume.shape, lambda z: read_sections(volume, z, z + 1)[0])
     if interior is None:
         raise InputError(f"{volume.path}: all voxels have one value, there is nothing to correct; reconstruct it again")
     accumulator = StatisticsAccumulator(volume.shape, interior)
-    for start in range(0, volume.shape[0], 32):
-        slab = np.asarray(volume.data[start : start + 32])
+    for start in range(0, volume.shape[0], SECTIONS_AT_ONCE):
+        slab = read_sections(volume, start, min(start + SECTIONS_AT_ONCE, volume.shape[0]))
         if bad := accumulator.add(start, slab):
             z, y, x = bad
             raise InputError(

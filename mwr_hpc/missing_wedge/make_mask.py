@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.mrc import MrcVolume, MrcWriter
-from mwr_hpc.io.volume import Volume, open_volume
+from mwr_hpc.io.volume import Volume, open_volume, read_sections
 from mwr_hpc.numerics.masking import BadVoxelError, MaskTests, mask_slabs
 from mwr_hpc.numerics.normalization import constant_borders
 
@@ -79,7 +79,7 @@ def make_mask(inputs: Mapping[str, Path], parameters: Mapping[str, Any], output:
 def _sections(volume: Volume) -> Any:
     """Return what gives the section at an index; of a memory map no more stays resident than the section."""
     if isinstance(volume, MrcVolume):
-        return lambda z: volume.slab(z, z + 1)[0]
+        return lambda z: read_sections(volume, z, z + 1)[0]
     return _SectionsOfShards(volume)
 
 

@@ -127,17 +127,16 @@ def plan_tiles(shape: Shape, tile_size: int, core_size: int, multiple: int) -> T
 
 
 def read_tiles(volume: Any, plan: TilePlan, fill: float) -> Iterator[tuple[Tile, NDArray[np.float32]]]:
-    """Yield every tile of a volume with its voxels, reading one slab at a time.
+    """Yield every tile of a volume with its voxels; `volume` is asked for the same slab of sections for each of a row.
 
     Outside the volume is `fill`, its mean, tapered as in `sampling.cut_box`.
     """
     for row in plan.rows():
         start = row[0].start[0]
         first, last = max(0, start), min(plan.shape[0], start + plan.tile_shape[0])
-        slab = np.asarray(volume[first:last])
         for tile in row:
             z, y, x = tile.start
-            yield tile, cut_box(slab, (z - first, y, x), plan.tile_shape, fill)[0]
+            yield tile, cut_box(volume[first:last], (z - first, y, x), plan.tile_shape, fill)[0]
 
 
 def blend(plan: TilePlan, tiles: Iterable[tuple[Tile, Array]]) -> Iterator[tuple[int, NDArray[np.float32]]]:
@@ -166,7 +165,7 @@ def blend(plan: TilePlan, tiles: Iterable[tuple[Tile, Array]]) -> Iterator[tuple
         last_row = z_index == len(plan.borders[0]) - 2
         upcoming = plan.shape[0] if last_row else plan.support(0, z_index + 1)[0]
         yield finished, buffer[: upcoming - finished]
-        buffer = buffer[upcoming - finished :]
+        buffer = buffer[upcoming - finished :].copy()  # a view would keep all of it
         finished = upcoming
 
 
