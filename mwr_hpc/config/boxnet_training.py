@@ -30,13 +30,14 @@ ModelName = Annotated[str, AfterValidator(_plain_name)]
 """What a new model is called."""
 
 
-def _multiple_of_four(width: int) -> int:
+def multiple_of_four(width: int) -> int:
+    """Refuse a number of channels that is no multiple of 4."""
     if width % 4:
         raise ValueError(f"not a multiple of 4; use {width // 4 * 4 or 4} or {width // 4 * 4 + 4}")
     return width
 
 
-def _run_of(run_dir: object, info: ValidationInfo) -> object:
+def run_of(run_dir: object, info: ValidationInfo) -> object:
     """The folder that is asked for, else one named by the model."""
     return Path("boxnet_run") / (info.data.get("name") or "NAME") if run_dir is None else run_dir
 
@@ -197,7 +198,7 @@ class RetrainSettings(Settings):
     @field_validator("width")
     @classmethod
     def _width_is_a_multiple_of_four(cls, width: int) -> int:
-        return _multiple_of_four(width)
+        return multiple_of_four(width)
 
     @field_validator("freeze_bn", mode="before")
     @classmethod
@@ -217,7 +218,7 @@ class RetrainSettings(Settings):
     @field_validator("run_dir", mode="before")
     @classmethod
     def _run_by_name(cls, run_dir: object, info: ValidationInfo) -> object:
-        return _run_of(run_dir, info)
+        return run_of(run_dir, info)
 
     @field_validator("ranks", mode="before")
     @classmethod
@@ -251,58 +252,3 @@ class RetrainSettings(Settings):
         if self.freeze_bn and self.from_scratch:
             raise ValueError("--freeze_bn with --parent scratch: nothing is known yet to normalise by; leave it out")
         return self
-
-
-class TrainGenericSettings(Settings):
-    """On which simulated micrographs a generic model is trained, and for how long."""
-
-    command: ClassVar[str] = "boxnet train-generic"
-
-    name: ModelName | None = option(None, "Of the new model (required).", group=INPUT, unit="name")
-    number: int = option(72, "Micrographs to simulate.", group=INPUT, ge=2)
-    species: int = option(36, "Made-up macromolecules that the micrographs take in turn.", group=INPUT, ge=1)
-    corpus_seed: int = option(
-        20_180_601, "Of the simulation; the number is that of the examples behind BoxNetGeneric.", group=INPUT, ge=0
-    )
-    width: int = option(32, "Channels at half the resolution, a multiple of 4.", group=METHOD, ge=4)
-    epochs: int = option(12, "Of 20 patches from each micrograph.", group=TRAINING, ge=1)
-    batch_size: int = option(8, "Patches per optimiser step.", group=TRAINING, ge=2)
-    seed: int = option(0, "Of the training.", group=TRAINING, ge=0)
-    run_dir: FilePath = option(
-        None,
-        "Folder for checkpoints and curves; give the same one to go on.",
-        group=RUN,
-        automatic="boxnet_run/NAME",
-        may_change=True,
-    )
-    ranks: int = option(
-        1,
-        "Processes that train together (Horovod); they share --batch_size and give the model that one would.",
-        group=RESOURCES,
-        may_change=True,
-        ge=1,
-    )
-
-    @field_validator("width")
-    @classmethod
-    def _width_is_a_multiple_of_four(cls, width: int) -> int:
-        return _multiple_of_four(width)
-
-    @field_validator("run_dir", mode="before")
-    @classmethod
-    def _run_by_name(cls, run_dir: object, info: ValidationInfo) -> object:
-        return _run_of(run_dir, info)
-
-    @model_validator(mode="after")
-    def _some_name(self, info: ValidationInfo) -> Self:
-        if self.name is None and not is_incomplete(info):
-            raise ValueError("found no name; add --name with a name for the new model")
-        return self
-
-
-class BoxNetDemoSettings(Settings):
-    """The demonstration: a new particle that the generic model is taught."""
-
-    command: ClassVar[str] = "boxnet demo"
-
-    out: FilePath = option(Path("boxnet_demo"), "Folder for everything that the demonstration makes.", group=RUN)

@@ -6,9 +6,10 @@ from typing import ClassVar, Literal, Self
 from pydantic import ValidationInfo, field_validator, model_validator
 
 from mwr_hpc.config.boxnet_data import PrepareExamplesSettings, SimulateMicrographsSettings
+from mwr_hpc.config.boxnet_generic import BoxNetDemoSettings, TrainGenericSettings
 from mwr_hpc.config.boxnet_models import ModelListSettings, ModelShowSettings
 from mwr_hpc.config.boxnet_picking import EvaluatePicksSettings, PickSettings
-from mwr_hpc.config.boxnet_training import BoxNetDemoSettings, RetrainSettings, TrainGenericSettings
+from mwr_hpc.config.boxnet_training import RetrainSettings
 from mwr_hpc.config.checks import check_one_place, check_share
 from mwr_hpc.config.fields import Settings, is_incomplete, option
 from mwr_hpc.config.preparation import CheckSettings, CohortSettings, GenerateNoiseSettings, MakeMaskSettings

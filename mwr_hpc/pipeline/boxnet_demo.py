@@ -13,8 +13,9 @@ import numpy as np
 
 from mwr_hpc.boxnet.evaluate import Evaluation
 from mwr_hpc.config.boxnet_data import PrepareExamplesSettings
+from mwr_hpc.config.boxnet_generic import BoxNetDemoSettings
 from mwr_hpc.config.boxnet_picking import EvaluatePicksSettings, PickSettings
-from mwr_hpc.config.boxnet_training import BoxNetDemoSettings, RetrainSettings
+from mwr_hpc.config.boxnet_training import RetrainSettings
 from mwr_hpc.errors import StageError
 from mwr_hpc.events import Emit, ShouldStop
 from mwr_hpc.io.micrograph import read_micrograph

@@ -7,7 +7,7 @@ import typer
 from mwr_hpc.cli.options import add_command
 from mwr_hpc.cli.running import settings_from, watched
 from mwr_hpc.cli.words import Given
-from mwr_hpc.config.boxnet_training import BoxNetDemoSettings
+from mwr_hpc.config.boxnet_generic import BoxNetDemoSettings
 
 HELP = """Simulate micrographs of a new particle, teach the generic model with five of them, and judge it by others.
 

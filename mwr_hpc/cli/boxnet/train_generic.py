@@ -5,7 +5,7 @@ import typer
 from mwr_hpc.cli.options import add_command
 from mwr_hpc.cli.running import report, settings_from, watched
 from mwr_hpc.cli.words import Given
-from mwr_hpc.config.boxnet_training import TrainGenericSettings
+from mwr_hpc.config.boxnet_generic import TrainGenericSettings
 
 HELP = """Train a generic picking network on simulated micrographs of many made-up macromolecules.
 
