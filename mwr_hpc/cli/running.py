@@ -55,6 +55,11 @@ def check_paths(resolved: Resolved[AnySettings]) -> None:
                 continue
             if not path.exists():
                 raise ConfigError(f"--{name} {path} ({resolved.origins[name]}): does not exist; expected a {kind}")
+            if not (path.is_file() or path.is_dir()):
+                raise ConfigError(
+                    f"--{name} {path} ({resolved.origins[name]}): is a pipe or a device; expected a {kind}, so write "
+                    "what comes from it to one"
+                )
             if (kind == "file" and path.is_dir()) or (kind == "folder" and not path.is_dir()):
                 found = "folder" if path.is_dir() else "file"
                 raise ConfigError(f"--{name} {path} ({resolved.origins[name]}): is a {found}; expected a {kind}")

@@ -196,10 +196,10 @@ def read_header(path: Path) -> MrcHeader:
         The file is missing, not an MRC file, truncated, or its header holds values that cannot be.
     """
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # reading a pipe would wait for ever
+            raise InputError(f"{path}: a pipe or a device, expected a file; write the volume to one")
         with path.open("rb") as stream:
-            size = stream.seek(0, 2)
-            stream.seek(0)
-            fixed = stream.read(HEADER_SIZE)
+            size, fixed = path.stat().st_size, stream.read(HEADER_SIZE)
             header = MrcHeader(fixed, b"", _byte_order(path, fixed, size))
             _check(path, header, size)
             extended = stream.read(header._get(EXTENDED_SIZE)[0])
