@@ -159,7 +159,8 @@ def plan_cohort(settings: TrainSettings, entries: Sequence[TomogramEntry], probl
     left = fixed + (pairs + checkpoints) * kept + predicted * (kept - 1)
     peak = left
     if iterations > kept:  # at the end of the last but one
-        peak = fixed + network.model * -1 + (pairs + checkpoints + predicted) * kept
+        before = fixed + network.model * -1 + (pairs + checkpoints + predicted) * kept
+        peak = Size(max(left.files, before.files), max(left.bytes, before.bytes))
     folder = settings.run_dir
     return Plan("train", folder, count, found, stages, left, peak, workers, ratios, free_bytes(folder))
 
