@@ -24,7 +24,7 @@ class TrainGenericSettings(Settings):
         20_180_601, "Of the simulation; the number is that of the examples behind BoxNetGeneric.", group=INPUT, ge=0
     )
     width: int = option(32, "Channels at half the resolution, a multiple of 4.", group=METHOD, ge=4)
-    epochs: int = option(12, "Of 20 patches from each micrograph.", group=TRAINING, ge=1)
+    epochs: int = option(10, "Of 20 patches from each micrograph.", group=TRAINING, ge=1)
     batch_size: int = option(8, "Patches per optimiser step.", group=TRAINING, ge=2)
     seed: int = option(0, "Of the training.", group=TRAINING, ge=0)
     run_dir: FilePath = option(

@@ -100,7 +100,7 @@ class RetrainSettings(Settings):
     blocks: int = option(1, "Residual blocks of each level; from scratch only.", group=METHOD, ge=1, le=4)
 
     epochs: int = option(
-        20, "Of 20 patches from each new micrograph and as many from the corpus.", group=TRAINING, ge=1
+        50, "Of 20 patches from each new micrograph and as many from the corpus.", group=TRAINING, ge=1
     )
     batch_size: int = option(8, "Patches per optimiser step, all of one kind.", group=TRAINING, ge=2)
     patch: int | None = option(
