@@ -8,6 +8,7 @@ or error as it comes. What travels back is small (receipts), never a volume.
 
 import contextlib
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -79,6 +80,7 @@ class DaskPool:
     def __init__(self, client: Any, check: Callable[[], None] = lambda: None) -> None:
         self._client = client
         self._check = check
+        self._threads, self._asked = 0, -math.inf
 
     def run(self, function: Callable[..., Any], tasks: Iterable[Any], should_stop: ShouldStop) -> Iterator[Finished]:
         """Yield each task's end as it comes.
@@ -144,8 +146,10 @@ class DaskPool:
         return [address for address in self._client.nthreads() if _host(address) not in failed_on]
 
     def _window(self) -> int:
-        threads = sum(self._client.nthreads().values())
-        return 2 * max(1, threads)
+        """Tasks in flight; asking for the workers takes as long as a small task, so it is done once a second."""
+        if time.monotonic() - self._asked > 1.0:
+            self._threads, self._asked = sum(self._client.nthreads().values()), time.monotonic()
+        return 2 * max(1, self._threads)
 
 
 @contextlib.contextmanager

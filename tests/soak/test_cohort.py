@@ -1,11 +1,13 @@
 """A thousand tiny tomograms, thirty of them broken in ten ways: the others are done, at next to no cost for each.
 
-What counts as a unit's cost beyond the work itself: of time, the stage's seconds on the clock less those that its units
-took by their receipts, with one worker process; of memory, what the coordinating process grows by during the stage.
+What counts as a unit's cost beyond the work itself: of time, the processor seconds of the coordinating process, which
+does none of the work, during the stage; of memory, what that process grows by. Seconds on the clock are printed too,
+less those that the units took by their receipts: they hold the disk's answers to synchronising, and depend on the load.
 """
 
 import json
 import struct
+import time
 from pathlib import Path
 
 import numpy as np
@@ -68,13 +70,16 @@ def test_a_thousand_tomograms(cohort: Path, tmp_path: Path) -> None:
     settings = TrainSettings(**SMALLEST | {"input_dir": cohort, "run_dir": run, "iterations": 2})
     process = psutil.Process()
     grown: dict[str, int] = {}
+    spent: dict[str, float] = {}
     seconds: dict[str, float] = {}
 
     def observe(event: Event) -> None:
         if isinstance(event, StageStarted):
             grown[event.stage] = -process.memory_info().rss
+            spent[event.stage] = -time.process_time()
         elif isinstance(event, StageFinished):
             grown[event.stage] += process.memory_info().rss
+            spent[event.stage] += time.process_time()
             seconds[event.stage] = event.seconds
 
     outcome = train(settings, observe, never)
@@ -87,10 +92,12 @@ def test_a_thousand_tomograms(cohort: Path, tmp_path: Path) -> None:
     for stage in ("convert", "extract", "pairs_02"):
         done = [json.loads(line) for line in (run / "receipts" / f"{stage}.jsonl").read_text().splitlines()]
         assert len(done) == good
-        beyond = (seconds[stage] - sum(one["seconds"] for one in done)) / good
-        print(f"{stage}: {1000 * beyond:.1f} ms and {grown[stage] / good / 1000:.1f} kB per unit beyond the work")
-        assert beyond < SECONDS
-        assert grown[stage] / good < BYTES
+        waited = (seconds[stage] - sum(one["seconds"] for one in done)) / good
+        cost, size = spent[stage] / good, grown[stage] / good
+        text = f"{1e3 * cost:.1f} ms of processor and {size / 1e3:.1f} kB a unit, {1e3 * waited:.1f} ms on the clock"
+        print(f"{stage}: {text}")
+        assert cost < SECONDS
+        assert size < BYTES
     files = sum(path.is_file() for path in run.rglob("*"))
     print(f"{files / good:.1f} files per tomogram")
     assert files / good <= FILES
