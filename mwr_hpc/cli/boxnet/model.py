@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 LIST_HELP = """List the models that can be named: those that come with the program, and your own.
 
 Your own are in the folder that MWR_HPC_MODELS names, else in mwr_hpc/models in your data folder (~/.local/share).
+
+\b
+  mwr-hpc boxnet model list --json
 """
 
 SHOW_HELP = """Tell what is known of a model: parent, date, data, figures, threshold, whether it knows contamination.
