@@ -30,11 +30,12 @@ def label_loss(logits: Any, batch: Batch) -> tuple[Any, Any]:
     logits
         (n, y, x, 3).
     batch
-        `y` holds labels, (n, y, x) float32, `weight` is (n, y, x).
+        `y` holds labels, (n, y, x), `weight` is (n, y, x).
     """
-    allowed = tf.gather(tf.constant(_ALLOWED), tf.cast(batch.y, tf.int32))
+    labels = tf.cast(batch.y, tf.float32)
+    allowed = tf.gather(tf.constant(_ALLOWED), tf.cast(labels, tf.int32))
     losses = tf.reduce_logsumexp(logits, -1) - tf.reduce_logsumexp(logits + allowed, -1)
-    losses += tf.where(batch.y >= BELIEVED, _divergence(logits, batch.y - BELIEVED), 0.0)
+    losses += tf.where(labels >= BELIEVED, _divergence(logits, labels - BELIEVED), 0.0)
     return tf.reduce_sum(losses * batch.weight), tf.reduce_sum(batch.weight)
 
 

@@ -21,7 +21,9 @@ Your own are in the folder that MWR_HPC_MODELS names, else in mwr_hpc/models in 
   mwr-hpc boxnet model list --json
 """
 
-SHOW_HELP = """Tell what is known of a model: parent, date, data, figures, threshold, whether it knows contamination.
+SHOW_HELP = """Tell what is known of a model.
+
+Its parent, date, data, figures and threshold stand in its file, and whether it knows contamination.
 
 \b
   mwr-hpc boxnet model show BoxNetGeneric
@@ -30,7 +32,9 @@ SHOW_HELP = """Tell what is known of a model: parent, date, data, figures, thres
 
 def add_to(group: typer.Typer) -> None:
     """Add the command group."""
-    model = typer.Typer(help="Look at the models that can be picked with.", no_args_is_help=True)
+    model = typer.Typer(
+        help="Look at the models that can be picked with.", no_args_is_help=True, rich_markup_mode="rich"
+    )
     add_command(model, "list", ModelListSettings, run_list, text=LIST_HELP, has_json=True)
     add_command(model, "show", ModelShowSettings, run_show, text=SHOW_HELP, has_json=True)
     group.add_typer(model, name="model")
