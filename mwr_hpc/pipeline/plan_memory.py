@@ -1,7 +1,7 @@
 """Peak memory of the processes of a run, worked out before it runs.
 
 Each figure is the resident size, as the receipts tell it: that of a process with its libraries, which was measured, and
-the arrays that a stage holds at once, which follow from its code. `tests/pipeline/test_plan.py` compares both.
+the arrays that a stage holds at once, which follow from its code.
 """
 
 import math
