@@ -72,7 +72,8 @@ def test_what_a_rank_started_ends_with_it(launch: Launcher) -> None:
         f"open({str(launch.folder)!r} + f'/pid-child-{{rank}}', 'w').write(str(child.pid))\n"
     )
     with pytest.raises(ClusterError):
-        launch(child + f"if rank == 1:\n    sys.exit(1)\n{SLEEP}", 2)
+        other = f"os.path.exists({str(launch.folder)!r} + '/pid-child-0')"
+        launch(child + f"if rank == 1:\n    while not {other}:\n        time.sleep(0.05)\n    sys.exit(1)\n{SLEEP}", 2)
     assert len(launch.pids()) >= 3
     wait_until(lambda: launch.alive() == [], "children outlived their ranks")
 
