@@ -128,7 +128,7 @@ def test_a_failed_job_is_an_error_with_its_exit_code(follow: Follower) -> None:
 
 def test_a_job_lost_with_its_node_is_submitted_again(slurm: VirtualSlurm, follow: Follower) -> None:
     def lose_the_first(job: Job) -> None:
-        if job.state == "RUNNING" and job.name.endswith(".1") and not lost:
+        if job.state == "RUNNING" and (follow.folder / "again").exists() and not lost:
             lost.append(slurm.job(job.id)["BatchHost"])
             slurm.kill_node(lost[0])
 
