@@ -1,6 +1,6 @@
 """How much a picker learns from five micrographs: a new species before and after, the old ones, and a blob picker.
 
-    python benchmarks/retraining.py 4cr2.mrc [--seeds 0 1 2] [--epochs 20]
+    python benchmarks/retraining.py [4cr2.mrc] [--seeds 0 1 2] [--epochs 20]
 
 For each seed: ten micrographs of the density map (SNR 2 at 8 A per pixel inside the disc), five to learn from, five to
 judge by, at a tolerance of a quarter of the diameter; old species in micrographs that the generic model has not seen.
@@ -109,7 +109,7 @@ def shown(label: str, values: dict[str, float]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("map", type=Path)
+    parser.add_argument("map", type=Path, nargs="?", help="density map; default: a made-up particle")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--snr", type=float, default=2.0)
@@ -121,7 +121,12 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as temporary:
             out = Path(temporary)
             specification = MicrographSpecification(
-                pixel_size=4.0, density_maps=(given.map,), snr=(given.snr, given.snr), smoothing=(0.0, 0.0), seed=seed
+                pixel_size=4.0,
+                density_maps=(given.map,) if given.map else (),
+                species=1,
+                snr=(given.snr, given.snr),
+                smoothing=(0.0, 0.0),
+                seed=seed,
             )
             simulate_micrographs(specification, TAUGHT, out / "taught")
             (out / "picks").mkdir()

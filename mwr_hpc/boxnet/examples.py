@@ -5,9 +5,10 @@ and the like are attributes. What belongs to the store, and what of it is held o
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -86,6 +87,11 @@ class Entry:
     particles: int
     masked: bool
     diameter: float
+
+    @classmethod
+    def from_figures(cls, figures: Mapping[str, Any]) -> "Entry":
+        """Take what the stage that wrote an example said of it from among a receipt's figures."""
+        return cls(**{field.name: figures[field.name] for field in fields(cls)})
 
 
 def write_example(output: Path, example: Example, pixel_size: float) -> None:

@@ -53,6 +53,17 @@ def add_command(
         app.command(name.replace("-", "_"), cls=Command, help=reflowed(text), hidden=True)(callback)
 
 
+class WordsCommand(TyperCommand):
+    """Takes another command's name and options beside its own."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Leave the words to the callback, except for a call for help."""
+        if HELP_WORDS & set(args) or not args:
+            return super().parse_args(ctx, ["--help"])
+        ctx.obj = list(args)
+        return super().parse_args(ctx, [])
+
+
 def reflowed(text: str) -> str:
     """Join the lines of each paragraph, which typer would keep; examples, marked by a backspace, stay as they are."""
     paragraphs = text.strip().split("\n\n")

@@ -2,12 +2,11 @@
 
 import json
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
-from typer.core import TyperCommand
 
-from mwr_hpc.cli.options import HELP_WORDS, reflowed
+from mwr_hpc.cli.options import WordsCommand, reflowed
 from mwr_hpc.cli.running import settings_from, watched
 from mwr_hpc.cli.words import WordReader
 from mwr_hpc.config.schema import PredictSettings, TrainSettings
@@ -30,21 +29,10 @@ at the end and at most. Nothing is written. With --measure a short trial in a te
 COMMANDS: dict[str, type[TrainSettings] | type[PredictSettings]] = {"train": TrainSettings, "predict": PredictSettings}
 
 
-class PlanCommand(TyperCommand):
-    """Takes another command's name and options beside its own two."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Leave the words to the callback, except for a call for help."""
-        if HELP_WORDS & set(args) or not args:
-            return super().parse_args(ctx, ["--help"])
-        ctx.obj = list(args)
-        return super().parse_args(ctx, [])
-
-
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
     text = "train|predict [OPTIONS OF IT] [--measure] [--json]"
-    app.command("plan", cls=PlanCommand, help=reflowed(HELP), options_metavar=text)(plan)
+    app.command("plan", cls=WordsCommand, help=reflowed(HELP), options_metavar=text)(plan)
 
 
 def plan(context: typer.Context) -> None:

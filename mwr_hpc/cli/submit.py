@@ -2,12 +2,10 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import typer
-from typer.core import TyperCommand
 
-from mwr_hpc.cli.options import HELP_WORDS, reflowed
+from mwr_hpc.cli.options import WordsCommand, reflowed
 from mwr_hpc.cli.running import settings_from
 from mwr_hpc.cli.words import Given, WordReader
 from mwr_hpc.config.boxnet_picking import PickSettings
@@ -36,21 +34,10 @@ SHARED = ("predict", "boxnet pick")
 """Commands whose work an array can share."""
 
 
-class SubmitCommand(TyperCommand):
-    """Takes another command's name and options beside its own two."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Leave the words to the callback, except for a call for help."""
-        if HELP_WORDS & set(args) or not args:
-            return super().parse_args(ctx, ["--help"])
-        ctx.obj = list(args)
-        return super().parse_args(ctx, [])
-
-
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
     text = f"{'|'.join(COMMANDS)} [OPTIONS OF IT] [--dry-run] [--array N]"
-    app.command("submit", cls=SubmitCommand, help=reflowed(HELP), options_metavar=text)(submit)
+    app.command("submit", cls=WordsCommand, help=reflowed(HELP), options_metavar=text)(submit)
 
 
 def submit(context: typer.Context) -> None:

@@ -53,7 +53,7 @@ def atomic_file(target: Path) -> Iterator[Path]:
     try:
         with disk_full_reported(target):
             yield partial
-            _sync(partial)
+            sync_path(partial)
         publish(partial, target)
     finally:
         partial.unlink(missing_ok=True)
@@ -76,7 +76,7 @@ def publish(partial: Path, target: Path) -> None:
     """
     with disk_full_reported(target):
         partial.replace(target)
-        _sync(target.parent)
+        sync_path(target.parent)
 
 
 def require_writable(folder: Path) -> None:
@@ -135,10 +135,10 @@ def sync_tree(path: Path) -> None:
     with disk_full_reported(path):
         for folder, _, names in os.walk(path):
             for name in names:
-                _sync(Path(folder, name))
-            _sync(Path(folder))
+                sync_path(Path(folder, name))
+            sync_path(Path(folder))
         if path.is_file():
-            _sync(path)
+            sync_path(path)
 
 
 def remove_partials(folder: Path, below: bool = True) -> list[Path]:
@@ -178,7 +178,8 @@ def disk_full_reported(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _sync(path: Path) -> None:
+def sync_path(path: Path) -> None:
+    """Wait until a file or directory is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -7,7 +7,6 @@ same codec; any Zarr v3 program reads them. https://zarr-specs.readthedocs.io/en
 import io
 import itertools
 import math
-import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +19,7 @@ from numcodecs.blosc import Blosc
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec  # this import also makes Blosc safe in several threads
 
+from mwr_hpc.io.atomic import sync_path
 from mwr_hpc.io.mrc_header import Shape
 
 Array = NDArray[Any]
@@ -161,7 +161,7 @@ class ShardWriter:
                     write_all(stream, part)
             # The disk works on while the next shard is encoded, and does not fall behind by more than that.
             self._synchronised()
-            self._writing = self._disk.submit(_synchronise, path)
+            self._writing = self._disk.submit(sync_path, path)
 
     def _synchronised(self) -> None:
         if self._writing is not None:
@@ -173,11 +173,3 @@ def write_all(stream: io.RawIOBase, part: bytes | memoryview) -> None:
     view = memoryview(part).cast("B")
     while len(view):
         view = view[stream.write(view) or 0 :]
-
-
-def _synchronise(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

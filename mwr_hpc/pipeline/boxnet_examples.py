@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import fields
 from pathlib import Path
 
 from mwr_hpc.boxnet.examples import INDEX, Entry, write_index
@@ -143,8 +142,7 @@ def _run(
         with pool(workers) as running:
             done = runner.run(STAGE, units, running)
         failed = quarantine.reasons([unit.name for unit in units])
-    names = [field.name for field in fields(Entry)]
-    return [Entry(**{name: receipt.figures[name] for name in names}) for receipt in done.values()], failed
+    return [Entry.from_figures(receipt.figures) for receipt in done.values()], failed
 
 
 def _inline_pool(_: int) -> AbstractContextManager[Pool]:

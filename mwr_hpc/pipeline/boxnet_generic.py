@@ -11,7 +11,7 @@ from mwr_hpc.cluster.pool import available_cores, local_pool
 from mwr_hpc.config.boxnet_generic import TrainGenericSettings
 from mwr_hpc.config.boxnet_training import NONE, SCRATCH, RetrainSettings
 from mwr_hpc.errors import InputError, StageError
-from mwr_hpc.events import Emit, Notice, ShouldStop, never
+from mwr_hpc.events import Emit, Notice, ShouldStop
 from mwr_hpc.io.atomic import disk_full_reported, require_writable
 from mwr_hpc.numerics.micrograph import WORKING_PIXEL_SIZE
 from mwr_hpc.pipeline.backend import ON_THIS_HOST, Backend
@@ -32,7 +32,7 @@ def corpora_folder(environment: Mapping[str, str] = os.environ) -> Path:
     return Path(cache).expanduser() / "mwr_hpc" / "corpora"
 
 
-def generic_corpus(emit: Emit, should_stop: ShouldStop = never) -> Path:
+def generic_corpus(emit: Emit, should_stop: ShouldStop) -> Path:
     """The examples behind BoxNetGeneric: simulated when they are needed for the first time.
 
     Raises
@@ -99,12 +99,9 @@ def simulated_corpus(specification: MicrographSpecification, number: int, emit: 
                 done = runner.run(STAGE, units, pool)
         for identifier, reason in quarantine.reasons({unit.name for unit in units}).items():
             raise StageError(f"{identifier}: {reason}")
-        entries = [Entry(**{name: done[unit.name].figures[name] for name in ENTRY}) for unit in units]
+        entries = [Entry.from_figures(done[unit.name].figures) for unit in units]
         write_index(store, entries, WORKING_PIXEL_SIZE, HELD_OUT, specification.seed)
     return store
-
-
-ENTRY = tuple(Entry.__dataclass_fields__)
 
 
 def train_generic(

@@ -132,7 +132,7 @@ def train_picker(
         place = Place(run.root, run.root, run.logs, log, should_stop)
         backend.take_over(place, adopt=True)
         entered.enter_context(without_partials([run.root], run.own_folders))
-        corpus = _corpus(frozen, log)
+        corpus = _corpus(frozen, log, should_stop)
         book = ReceiptBook(run.receipts)
         claim = Claim(run.lock, lock.token)
         runner = StageRunner(book, Quarantine(run.quarantine), claim, run.logs, log, should_stop)
@@ -209,7 +209,7 @@ def _require_one_pixel_size(store: ExampleStore, other: float, path: Path) -> No
         )
 
 
-def _corpus(settings: RetrainSettings, emit: Emit) -> Path | None:
+def _corpus(settings: RetrainSettings, emit: Emit, should_stop: ShouldStop) -> Path | None:
     """The folder of old examples, made where it is the one behind the generic model and not there yet."""
     if settings.corpus == NONE or not settings.ratio[1]:
         return None
@@ -217,7 +217,7 @@ def _corpus(settings: RetrainSettings, emit: Emit) -> Path | None:
         return Path(settings.corpus)
     from mwr_hpc.pipeline.boxnet_generic import generic_corpus
 
-    return generic_corpus(emit)
+    return generic_corpus(emit, should_stop)
 
 
 def _check_corpus(path: Path, store: ExampleStore) -> None:

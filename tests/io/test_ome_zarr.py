@@ -173,7 +173,7 @@ def test_slabs_out_of_order_are_refused(tmp_path: Path) -> None:
         writer.write(1, np.ones((1, 5, 6), np.int8))
 
 
-@pytest.mark.parametrize("where", ["write_all", "_synchronise"])
+@pytest.mark.parametrize("where", ["write_all", "sync_path"])
 @pytest.mark.parametrize("slab", [None, 1])
 @pytest.mark.usefixtures("small_shards")
 def test_a_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slab: int | None, where: str) -> None:
