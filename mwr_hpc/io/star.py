@@ -25,13 +25,9 @@ else at the current one.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
-import starfile
 
 from mwr_hpc.errors import InputError
-from mwr_hpc.io.atomic import atomic_file
+from mwr_hpc.io.star_text import StarTable, read_tables, write_table
 from mwr_hpc.io.tilts import read_tilt_range
 from mwr_hpc.io.volume import is_volume_name
 
@@ -44,10 +40,6 @@ MASK = ("mwrMaskPath", "rlnMaskName")
 EVEN = ("mwrEvenPath", "rlnTomoReconstructedTomogramHalf1")
 ODD = ("mwrOddPath", "rlnTomoReconstructedTomogramHalf2")
 GROUP = "mwrGroup"
-COLUMNS = (
-    *(*PATH_COLUMNS, NAME, *VOXEL_SIZE, SERIES_PIXEL_SIZE, BINNING, SERIES),
-    *(*TILTS[0], *TILTS[1], *MASK, *EVEN, *ODD, GROUP),
-)
 MISSING = ("", "none", "<na>", "nan", "null")
 
 
@@ -92,8 +84,8 @@ def read_tomogram_list(path: Path) -> list[TomogramRow]:
     """
     table, path_column = _table(path)
     rows = [
-        _Row(path, number, {name: _text(value) for name, value in record.items()}).parsed(path_column)
-        for number, record in enumerate(table.to_dict("records"), 1)
+        _Row(path, line, {name: _text(values[row]) for name, values in table.columns.items()}).parsed(path_column)
+        for row, line in enumerate(table.lines)
     ]
     if not rows:
         raise InputError(f"{path}: the list is empty; add a line for each tomogram")
@@ -136,26 +128,18 @@ def write_tomogram_list(path: Path, rows: Sequence[TomogramRow]) -> None:
 
 
 def write_star(path: Path, block: str, records: Sequence[Mapping[str, object]]) -> None:
-    """Write one block of a STAR file, atomically; empty texts become None, since STAR has no empty values."""
-    # As text: a number keeps its digits, and an id such as 007 its zeros.
-    texts = [{name: "None" if value == "" else str(value) for name, value in record.items()} for record in records]
-    with atomic_file(path) as partial:
-        starfile.write({block: pd.DataFrame(texts)}, partial)
+    """Write records, all with the same names, as one block of a STAR file, atomically."""
+    columns = {name: [str(record[name]) for record in records] for name in records[0]}
+    write_table(path, columns, block)
 
 
-def _table(path: Path) -> tuple[pd.DataFrame, str]:
-    try:
-        blocks: dict[str, Any] = starfile.read(path, always_dict=True, parse_as_string=list(COLUMNS))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such list; check the path") from error
-    except (OSError, ValueError, IndexError, KeyError) as error:
-        raise InputError(f"{path}: not a STAR file ({error}); give a STAR list of tomograms") from error
-    tables = [block if isinstance(block, pd.DataFrame) else pd.DataFrame([block]) for block in blocks.values()]
-    found = [(table, column) for table in tables for column in PATH_COLUMNS if column in table]
+def _table(path: Path) -> tuple[StarTable, str]:
+    tables = read_tables(path)
+    found = [(table, column) for table in tables for column in PATH_COLUMNS if column in table.columns]
     # IsoNet2 has the path where all others have the id.
-    found += [(table, NAME) for table in tables if NAME in table and table[NAME].map(is_volume_name).any()]
+    found += [(table, NAME) for table in tables if any(map(is_volume_name, table.columns.get(NAME, ())))]
     if not found:
-        columns = sorted({str(column) for table in tables for column in table})
+        columns = sorted({column for table in tables for column in table.columns})
         raise InputError(
             f"{path}: the required column {PATH_COLUMNS[0]} (path of the tomogram) is missing; "
             f"found {', '.join(columns) or 'no columns'}"
@@ -163,8 +147,8 @@ def _table(path: Path) -> tuple[pd.DataFrame, str]:
     return found[0]
 
 
-def _text(value: Any) -> str | None:
-    text = str(value).strip()
+def _text(value: str) -> str | None:
+    text = value.strip()
     return None if text.lower() in MISSING else text
 
 
@@ -173,13 +157,13 @@ class _Row:
     """One line as text, with where it comes from for the errors."""
 
     source: Path
-    number: int
-    record: dict[Any, str | None]
+    line: int
+    record: dict[str, str | None]
 
     def parsed(self, path_column: str) -> TomogramRow:
         path = self._path(path_column)
         if path is None:
-            raise InputError(f"{self.source}: line {self.number} of the table has no {path_column}; give a path")
+            raise InputError(f"{self.source}: line {self.line} has no {path_column}; give a path")
         return TomogramRow(
             path=path,
             name=None if path_column == NAME else self.record.get(NAME),
@@ -205,7 +189,7 @@ class _Row:
                 return low, high
             if (low is None) != (high is None):
                 raise InputError(
-                    f"{self.source}: line {self.number} of the table gives only one of {columns[0]} and {columns[1]}; "
+                    f"{self.source}: line {self.line} gives only one of {columns[0]} and {columns[1]}; "
                     "give both"
                 )
         series = self._path(SERIES)
@@ -225,5 +209,5 @@ class _Row:
             return None if text is None else float(text)
         except ValueError as error:
             raise InputError(
-                f"{self.source}: line {self.number} of the table has {text!r} as {column}; expected a number"
+                f"{self.source}: line {self.line} has {text!r} as {column}; expected a number"
             ) from error

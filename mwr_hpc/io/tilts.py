@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import starfile
 
 from mwr_hpc.errors import InputError
+from mwr_hpc.io.star_text import read_tables
 
 TILT_COLUMNS = ("rlnTomoYTilt", "rlnTomoNominalStageTiltAngle", "wrpAngleTilt")
 """In order of preference: what the reconstruction used is better than what the stage was told."""
@@ -70,16 +69,12 @@ def _from_lines(path: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def _from_star(path: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
+    tables = [table.columns for table in read_tables(path)]
+    found = [(column, table[column]) for column in TILT_COLUMNS for table in tables if column in table]
+    if not found:
+        raise InputError(f"{path}: no column {', '.join(TILT_COLUMNS)}; give the STAR file of a tilt series")
+    column, words = found[0]
     try:
-        blocks: dict[str, Any] = starfile.read(path, always_dict=True)
-    except (OSError, ValueError, IndexError, KeyError) as error:
-        raise InputError(f"{path}: not a STAR file of a tilt series ({error}); check the path") from error
-    tables = [block for block in blocks.values() if isinstance(block, pd.DataFrame)]
-    for column in TILT_COLUMNS:
-        for table in tables:
-            if column in table:
-                angles = pd.to_numeric(table[column], errors="coerce").to_numpy(np.float64)
-                if np.isfinite(angles).all():
-                    return np.asarray(angles)
-                raise InputError(f"{path}: not every {column} is a number; check the file")
-    raise InputError(f"{path}: no column {', '.join(TILT_COLUMNS)}; give the STAR file of a tilt series")
+        return np.array([float(word) for word in words])
+    except ValueError as error:
+        raise InputError(f"{path}: not every {column} is a number ({error}); check the file") from error

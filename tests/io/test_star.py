@@ -75,9 +75,9 @@ def test_a_missing_required_column_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "line", "message"),
     [
-        (["rlnMicrographName", "mwrTiltMin", "mwrTiltMax"], "a.mrc minus 60", "line 1 .*'minus' as mwrTiltMin"),
+        (["rlnMicrographName", "mwrTiltMin", "mwrTiltMax"], "a.mrc minus 60", "line 9 .*'minus' as mwrTiltMin"),
         (["rlnMicrographName", "mwrTiltMin"], "a.mrc -60", "only one of mwrTiltMin and mwrTiltMax"),
-        (["rlnMicrographName", "mwrTiltMin", "mwrTiltMax"], "None -60 60", "line 1 .*no rlnMicrographName"),
+        (["rlnMicrographName", "mwrTiltMin", "mwrTiltMax"], "None -60 60", "line 9 .*no rlnMicrographName"),
     ],
 )
 def test_bad_values_are_named_with_their_line(tmp_path: Path, columns: list[str], line: str, message: str) -> None:
@@ -94,5 +94,5 @@ def test_what_is_no_list_is_refused_by_name(tmp_path: Path, content: bytes) -> N
 
 
 def test_a_missing_list_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such list"):
+    with pytest.raises(InputError, match="no such file"):
         read_tomogram_list(tmp_path / "l.star")
