@@ -25,7 +25,6 @@ import numpy as np
 
 from mwr_hpc.boxnet import pick
 from mwr_hpc.boxnet.candidates import Candidates, Rules, read_candidates, write_candidates
-from mwr_hpc.boxnet.curate import winners
 from mwr_hpc.boxnet.network import METHOD, Architecture, build_network, initialise
 from mwr_hpc.io.micrograph import read_micrograph
 from mwr_hpc.io.mrc import MrcWriter
@@ -44,6 +43,7 @@ def untrained(path: Path) -> Path:
     network = build_network(architecture, "float32")
     initialise(network, 0)
     described = {"method": METHOD, "architecture": architecture.to_record(), "precision": "float32", "masks": True}
+    described["background_weight"] = 1.0
     write_model(path, {**described, "pixel_size": 8.0, "threshold": 0.3, "training_set": {}}, named_weights(network))
     return path
 
@@ -68,13 +68,13 @@ def timed(parts: dict[str, float], name: str, work: Callable[[], Any]) -> Any:
 
 def one_by_one(paths: list[Path], model: Path, folder: Path) -> Iterator[dict[str, float]]:
     """Yield the CPU seconds of each part of picking each micrograph."""
-    forward, architecture = pick.loaded(model, 0)
+    labeller = pick.loaded(model, 0)
     for path in paths:
         parts: dict[str, float] = {}
         micrograph = timed(parts, "read", lambda path=path: read_micrograph(path))
         image = timed(parts, "prepare", lambda read=micrograph: prepare(read.image, read.pixel_size))
-        said = timed(parts, "network", lambda image=image: pick.probabilities(forward, image, architecture))
-        seen = Candidates(path.name, micrograph.image.shape, micrograph.pixel_size, *winners(said))
+        said = timed(parts, "network", lambda image=image: labeller.winners(image))
+        seen = Candidates(path.name, micrograph.image.shape, micrograph.pixel_size, *said)
         timed(parts, "keep", lambda seen=seen: write_candidates(folder / "c.h5", seen))
         timed(parts, "choose", lambda: read_candidates(folder / "c.h5").picks(RULES))
         (folder / "c.h5").unlink()

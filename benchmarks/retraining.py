@@ -16,9 +16,9 @@ from shutil import copy
 import numpy as np
 
 from mwr_hpc.boxnet.blob_picker import find_blobs
-from mwr_hpc.boxnet.curate import Picks, find_picks, winners
+from mwr_hpc.boxnet.curate import Picks, find_picks
 from mwr_hpc.boxnet.generic import SPECIFICATION
-from mwr_hpc.boxnet.pick import loaded, probabilities
+from mwr_hpc.boxnet.pick import loaded
 from mwr_hpc.boxnet.registry import find_model
 from mwr_hpc.config.boxnet_data import PrepareExamplesSettings
 from mwr_hpc.config.boxnet_training import RetrainSettings
@@ -51,8 +51,7 @@ class Sample:
         self.diameter = micrograph.conditions.species.diameter / PIXEL
 
     def picked(self, model: Path) -> Picks:
-        network, architecture = loaded(model, model.stat().st_mtime_ns)
-        particle, contamination = winners(probabilities(network, self.image, architecture))
+        particle, contamination = loaded(model, model.stat().st_mtime_ns).winners(self.image)
         return find_picks(particle, contamination, threshold=0.0, diameter=self.diameter)
 
     def scored(self, picks: Picks) -> Scored:

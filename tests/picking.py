@@ -41,6 +41,7 @@ def spot_model(path: Path, *, masks: bool = True, trained_on: list[dict[str, str
         "precision": "float32",
         "name": path.stem,
         "masks": masks,
+        "background_weight": 1.0,
         "pixel_size": 8.0,
         "threshold": 0.5,
         "training_set": {"micrographs": trained_on or []},

@@ -47,13 +47,19 @@ class Picks:
         return Picks(self.positions[chosen], self.scores[chosen])
 
 
-def winners(probabilities: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def winners(
+    probabilities: NDArray[np.float32], background_weight: float = 1.0
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Where "particle" and where "contamination" is more probable than the other classes.
 
     Parameters
     ----------
     probabilities
         (h, w, 3), in the order of `labels.CLASSES`.
+    background_weight
+        What background weighed in training beside contamination, `loss.background_weight`. The network says either as
+        often as if background were so much rarer than it is; between these two that is undone here. Particles are
+        held against background as the network says: there the user's threshold decides.
 
     Returns
     -------
@@ -64,7 +70,8 @@ def winners(probabilities: NDArray[np.float32]) -> tuple[NDArray[np.float32], ND
     """
     background, particle, contamination = (probabilities[..., c] for c in (BACKGROUND, PARTICLE, CONTAMINATION))
     wins = (particle > background) & (particle > contamination)
-    return np.where(wins, particle, np.float32(0)), (contamination > background) & (contamination >= particle)
+    dirty = (contamination * np.float32(background_weight) > background) & (contamination >= particle)
+    return np.where(wins, particle, np.float32(0)), dirty
 
 
 def find_picks(

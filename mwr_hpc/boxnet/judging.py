@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mwr_hpc.boxnet.corpus import Examples
-from mwr_hpc.boxnet.curate import find_picks, winners
+from mwr_hpc.boxnet.curate import find_picks
 from mwr_hpc.boxnet.examples import Example
 from mwr_hpc.boxnet.network import Architecture
-from mwr_hpc.boxnet.pick import probabilities
+from mwr_hpc.boxnet.pick import Labeller
 from mwr_hpc.numerics.detection import Scored, average_precision, best_f1_threshold
 from mwr_hpc.training.engine import Engine
 
@@ -28,15 +28,17 @@ class PickJudge:
 
     Parameters
     ----------
-    engine, architecture
-        What trains the network, and what it is made of.
+    engine, architecture, background_weight
+        What trains the network, what it is made of, and what background weighs in its training.
     examples
         With held-out micrographs; without any there is nothing to tell.
     """
 
-    def __init__(self, engine: Engine, architecture: Architecture, examples: Examples) -> None:
+    def __init__(
+        self, engine: Engine, architecture: Architecture, background_weight: float, examples: Examples
+    ) -> None:
         self._engine = engine
-        self._architecture = architecture
+        self._labeller = Labeller(engine.predict, architecture, background_weight)
         self._examples = examples
         self._diameter: float = examples.diameter / examples.pixel_size
 
@@ -70,6 +72,14 @@ class PickJudge:
         return [self._pick(self._examples.read(name)) for name in self._examples.held_out[:most]]
 
     def _pick(self, example: Example) -> Scored:
-        particle, contamination = winners(probabilities(self._engine.predict, example.image, self._architecture))
+        """Where nothing counts, in an unpicked margin or at an uncertain place, picks are neither right nor wrong."""
+        particle, contamination = self._labeller.winners(example.image)
         picks = find_picks(particle, contamination, threshold=0.0, diameter=self._diameter)
-        return Scored(example.positions, picks.positions, picks.scores)
+        picks = picks.where(_counts(picks.positions, example))
+        return Scored(example.positions[_counts(example.positions, example)], picks.positions, picks.scores)
+
+
+def _counts(positions: NDArray[np.float32], example: Example) -> NDArray[np.bool_]:
+    """At which positions (n, 2) the weight of the nearest pixel is not 0."""
+    nearest = np.clip(np.rint(positions).astype(int), 0, np.array(example.weights.shape) - 1)
+    return np.asarray(example.weights[tuple(nearest.T)] > 0)

@@ -12,6 +12,12 @@ UNMASKED = 3
 BELIEVED = 4
 """As UNMASKED, where the parent was asked: BELIEVED + s in training, s being contamination's share of the two."""
 
+WIDEST_MARGIN = 1.5
+"""Diameters: what programs keep clear of a micrograph's edges, half a box or so, is narrower."""
+
+CHANCE = 1e-3
+"""Probability that particles scattered at random leave a margin empty, below which somebody left it out."""
+
 LEAST_RADIUS = 1.5
 """Pixels; below that a disc is lost among the pixels."""
 
@@ -19,6 +25,35 @@ LEAST_RADIUS = 1.5
 def disc_radius(diameter: float) -> float:
     """Radius in pixels of the disc that marks a particle of this diameter in pixels."""
     return max(LEAST_RADIUS, diameter / 8)
+
+
+def unpicked_margin(positives: NDArray[np.floating], shape: tuple[int, int], diameter: float) -> float:
+    """Width of the margin in which nobody picked, as programs leave one; 0 where chance can have left it empty.
+
+    Parameters
+    ----------
+    positives
+        (n, 2) places as (y, x) in pixels.
+    shape
+        (height, width) of the micrograph.
+    diameter
+        Of the particle, in pixels.
+    """
+    if not len(positives):
+        return 0.0
+    sides = np.asarray(shape)
+    width = float(np.minimum(positives + 0.5, sides - 0.5 - positives).min())
+    inner = np.maximum(sides - 2 * max(width, 0.0), 0) / sides
+    if inner.prod() ** len(positives) > CHANCE:
+        return 0.0
+    return min(width, WIDEST_MARGIN * diameter)
+
+
+def clear_margin(weights: NDArray[np.float32], width: float) -> None:
+    """Give pixels whose centre is nearer than `width` to an edge of the image no weight."""
+    rows, columns = (np.minimum(np.arange(side) + 0.5, side - 0.5 - np.arange(side)) < width for side in weights.shape)
+    weights[rows, :] = 0
+    weights[:, columns] = 0
 
 
 def paint(

@@ -5,6 +5,7 @@ A process loads a model once, whatever the number of micrographs that it is give
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from mwr_hpc.boxnet.tiles import predict_tiled
 from mwr_hpc.errors import InputError, StageError
 from mwr_hpc.io.micrograph import read_micrograph
 from mwr_hpc.numerics.micrograph import prepare
-from mwr_hpc.training.framework import configure, keras, tf
+from mwr_hpc.training.framework import configure, tf
 
 LARGEST_TILE = 1024
 """Edge in pixels: micrographs of most cameras fit into one tile. The network's first levels then hold some 200 MB."""
@@ -28,30 +29,40 @@ LARGEST_TILE = 1024
 Image = NDArray[np.float32]
 
 
-def probabilities(network: keras.Model | Callable[[Any], Any], image: Image, architecture: Architecture) -> Image:
-    """Have a network look at a micrograph of any size.
+@dataclass(frozen=True)
+class Labeller:
+    """A network, and how what it says is to be read.
 
-    Parameters
+    Attributes
     ----------
     network
         From images (n, h, w, 1) to logits (n, h, w, 3).
-    image
-        (h, w), prepared.
     architecture
         The network's.
-
-    Returns
-    -------
-    ndarray of float32, (h, w, 3)
-        In the order of `labels.CLASSES`; as the network says of the whole image, whatever the tiles.
+    background_weight
+        What background weighed in its training.
     """
-    return predict_tiled(
-        lambda tile: softmax(np.asarray(network(tf.convert_to_tensor(tile)))),
-        image,
-        tile=LARGEST_TILE,
-        overlap=2 * reach(architecture),
-        multiple=architecture.multiple,
-    )
+
+    network: Callable[[Any], Any]
+    architecture: Architecture
+    background_weight: float
+
+    def probabilities(self, image: Image) -> Image:
+        """Of the classes in the order of `labels.CLASSES`, (h, w, 3), in a prepared image of any size, (h, w).
+
+        As the network says of the whole image, whatever the tiles.
+        """
+        return predict_tiled(
+            lambda tile: softmax(np.asarray(self.network(tf.convert_to_tensor(tile)))),
+            image,
+            tile=LARGEST_TILE,
+            overlap=2 * reach(self.architecture),
+            multiple=self.architecture.multiple,
+        )
+
+    def winners(self, image: Image) -> tuple[Image, NDArray[np.bool_]]:
+        """Where particles and where contamination win in a prepared image; see `curate.winners`."""
+        return winners(self.probabilities(image), self.background_weight)
 
 
 def contamination_share(probabilities: Image) -> Image:
@@ -106,7 +117,7 @@ def pick_micrograph(inputs: Mapping[str, Path], parameters: Mapping[str, Any], o
     """
     configure()
     model = inputs["model"]
-    forward, architecture = loaded(model, model.stat().st_mtime_ns)
+    labeller = loaded(model, model.stat().st_mtime_ns)
     micrograph = read_micrograph(inputs["micrograph"], parameters["angpix"])
     try:
         image = prepare(micrograph.image, micrograph.pixel_size, parameters["pixel_size"], parameters["contrast"])
@@ -114,7 +125,7 @@ def pick_micrograph(inputs: Mapping[str, Path], parameters: Mapping[str, Any], o
         raise InputError(f"{inputs['micrograph']}: {error}; leave it out, or export it again") from error
     started = time.perf_counter()
     try:
-        particle, contamination = winners(probabilities(forward, image, architecture))
+        particle, contamination = labeller.winners(image)
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise StageError(
             f"not enough memory for a micrograph of {image.shape[0]} x {image.shape[1]} working pixels: give each "
@@ -130,8 +141,8 @@ def pick_micrograph(inputs: Mapping[str, Path], parameters: Mapping[str, Any], o
 
 
 @lru_cache(maxsize=1)
-def loaded(model: Path, modified: int) -> tuple[Callable[[Any], Any], Architecture]:
-    """A model's network as a function, kept from one micrograph to the next: tracing its graph takes seconds.
+def loaded(model: Path, modified: int) -> Labeller:
+    """A model, ready to look at micrographs, and kept from one to the next: tracing its graph takes seconds.
 
     In float32 whatever it was trained in, so that all machines find the same particles. `modified` is the file's time.
     """
@@ -140,6 +151,8 @@ def loaded(model: Path, modified: int) -> tuple[Callable[[Any], Any], Architectu
     def forward(x: Any) -> Any:
         return network(x, training=False)
 
-    return tf.function(forward, autograph=False, reduce_retracing=True), Architecture.from_record(
-        description["architecture"]
+    return Labeller(
+        tf.function(forward, autograph=False, reduce_retracing=True),
+        Architecture.from_record(description["architecture"]),
+        description["background_weight"],
     )

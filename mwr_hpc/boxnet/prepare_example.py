@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mwr_hpc.boxnet.examples import Entry, Example, FloatArray, write_example
-from mwr_hpc.boxnet.labels import CONTAMINATION, paint
+from mwr_hpc.boxnet.labels import CONTAMINATION, clear_margin, paint, unpicked_margin
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.micrograph import Micrograph, read_micrograph, same_pixel_size
 from mwr_hpc.io.mrc import open_mrc
@@ -32,8 +32,8 @@ def prepare_example(inputs: Mapping[str, Path | None], parameters: Mapping[str, 
         "micrograph" and "positives"; "important", "uncertain" and "mask" or None.
     parameters
         "name"; "angpix" of the micrograph, None: its header's; "pixel_size" to work at, in angstrom; "contrast",
-        "dark" or "bright"; "diameter" in angstrom; "important_weight"; "merged", whether "positives" lists other
-        micrographs too.
+        "dark" or "bright"; "diameter" in angstrom; "important_weight"; "border" in pixels of the micrograph, in which
+        pixels weigh 0, None: where nobody picked; "merged", whether "positives" lists other micrographs too.
     output
         The Zarr array to create.
 
@@ -69,17 +69,20 @@ def prepare_example(inputs: Mapping[str, Path | None], parameters: Mapping[str, 
     }
     source = inputs.get("mask")
     mask = _mask_like(source, micrograph, working) if source is not None else None
+    shape, diameter = (image.shape[0], image.shape[1]), parameters["diameter"] / working
     labels, weights = paint(
-        (image.shape[0], image.shape[1]),
-        positions,
-        more["important"],
-        more["uncertain"],
-        parameters["diameter"] / working,
-        mask,
-        parameters["important_weight"],
+        shape, positions, more["important"], more["uncertain"], diameter, mask, parameters["important_weight"]
+    )
+    border = parameters["border"]
+    clear_margin(
+        weights,
+        unpicked_margin(positions, shape, diameter) if border is None else border * micrograph.pixel_size / working,
     )
     if not weights.any():
-        raise InputError(f"{inputs['uncertain']}: all weights are zero: the uncertain places cover {path}; remove some")
+        raise InputError(
+            f"{inputs['uncertain'] or path}: all weights are zero: the uncertain places and the border cover {path}; "
+            "remove some, or lower --border"
+        )
     if (labels == CONTAMINATION).all():
         raise InputError(f"{source}: the mask covers all of {path}, which leaves nothing to learn; paint it again")
     write_example(

@@ -26,7 +26,7 @@ from mwr_hpc.boxnet.labels import BACKGROUND, CLASSES, PARTICLE
 from mwr_hpc.boxnet.loss import background_weight, label_loss
 from mwr_hpc.boxnet.masks import knows_masks, relabelling
 from mwr_hpc.boxnet.network import GROUP, METHOD, Architecture, build_network, initialise
-from mwr_hpc.boxnet.pick import Image, contamination_share, loaded, probabilities
+from mwr_hpc.boxnet.pick import Image, contamination_share, loaded
 from mwr_hpc.errors import InputError
 from mwr_hpc.events import Emit, Notice, ShouldStop
 from mwr_hpc.training.checkpoint import CheckpointFolder, config_hash
@@ -148,7 +148,7 @@ class Training:
             self.communicator,
         )
         self._start(engine, inherited, shares * [source.background_weight, 1, 1])
-        picks = PickJudge(engine, architecture, self.new)
+        picks = PickJudge(engine, architecture, source.background_weight, self.new)
         identity = self._identity(engine, source, precision)
         curves = run_training(
             engine,
@@ -187,6 +187,7 @@ class Training:
                 "parent": inherited[0].get("name") if inherited else None,
                 "masks": masks,
                 "pixel_size": self.new.pixel_size,
+                "background_weight": source.background_weight,
                 "threshold": figures["threshold"],
                 "figures": {name: value for name, value in figures.items() if name not in ("threshold", *TIMES)},
                 **{name: parameters[name] for name in DESCRIBED},
@@ -199,8 +200,8 @@ class Training:
         if inherited is None or not inherited[0]["masks"]:
             return None
         assert self.parent is not None, "what is inherited comes from it"
-        network, architecture = loaded(self.parent, self.parent.stat().st_mtime_ns)
-        return lambda image: contamination_share(probabilities(network, image, architecture))
+        labeller = loaded(self.parent, self.parent.stat().st_mtime_ns)
+        return lambda image: contamination_share(labeller.probabilities(image))
 
     def _source(
         self, masks: bool, believed: Callable[[Image], Image] | None

@@ -140,6 +140,14 @@ class PrepareExamplesSettings(Settings):
     diameter: float | None = option(None, "Of the particle (required).", group=METHOD, unit="angstrom", gt=0, le=5000)
     pixel_size: float = option(8.0, "To work at.", group=METHOD, unit="angstrom", gt=0, le=100)
     important_weight: float = option(4.0, "Of important places; 1 is that of all others.", group=METHOD, ge=1, le=1000)
+    border: float | None = option(
+        None,
+        "Width at the edges of the micrographs in which nobody picked, so that nothing is learnt there; 0: none.",
+        group=METHOD,
+        unit="pixels",
+        automatic="in each micrograph, that in which there is no pick, unless chance can have left it empty",
+        ge=0,
+    )
     val_fraction: float = option(
         0.2, "Share of the micrographs to hold out, at least one; 0: none.", group=METHOD, ge=0, le=0.5
     )

@@ -117,7 +117,7 @@ def _unit(example: ExampleFiles, settings: PrepareExamplesSettings, store: Path)
         parameters={
             "name": example.name,
             "merged": example.merged,
-            **settings.model_dump(include={"angpix", "pixel_size", "contrast", "diameter", "important_weight"}),
+            **settings.model_dump(include={"angpix", "pixel_size", "contrast", "diameter", "important_weight", "border"}),
         },
         target=store / example.name,
     )

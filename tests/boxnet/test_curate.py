@@ -109,6 +109,14 @@ def test_the_most_probable_class_wins() -> None:
     assert contamination.tolist() == [[False, False, True]]
 
 
+def test_contamination_competes_with_background_as_if_background_had_weighed_1() -> None:
+    """In truth 0.6 : 0.2 and 0.4 : 0.6, of which training saw the first as a quarter; particles compete as before."""
+    seen = [[0.15, 0.05, 0.2], [0.1, 0.1, 0.6], [0.2, 0.3, 0.25], [0.2, 0.25, 0.3]]
+    particle, contamination = winners(np.array([seen], np.float32), 0.25)
+    assert contamination.tolist() == [[False, True, False, False]]
+    assert particle.tolist() == [[0, 0, np.float32(0.3), 0]]
+
+
 def test_nothing_to_find() -> None:
     assert found(np.zeros(SHAPE, np.float32)) == []
     assert found(np.ones(SHAPE, np.float32), ~CLEAN) == []

@@ -25,6 +25,7 @@ PARAMETERS: dict[str, Any] = {
     "contrast": "dark",
     "diameter": 100.0,
     "important_weight": 4.0,
+    "border": None,
     "merged": False,
 }
 IMAGE = np.random.default_rng(0).standard_normal((96, 120)).astype(np.float32)

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mwr_hpc.boxnet.labels import BACKGROUND, CONTAMINATION, PARTICLE, disc_radius, paint
+from mwr_hpc.boxnet.labels import BACKGROUND, CONTAMINATION, PARTICLE, clear_margin, disc_radius, paint, unpicked_margin
+from mwr_hpc.numerics.keyed_random import keyed_generator
 
 NOWHERE = np.empty((0, 2))
 
@@ -90,3 +91,33 @@ def test_painting_is_asking_each_pixel_for_the_nearest_place(
 def test_places_far_outside_paint_nothing(place: tuple[float, float]) -> None:
     labels, weights = paint((8, 8), at(place), at(place), at(place), 8.0, None)
     assert not labels.any() and (weights == 1).all()
+
+
+def test_a_margin_that_chance_cannot_have_left_empty_is_unpicked() -> None:
+    """Of 200 particles within 30 pixels of no edge of 200 x 300: 140 x 240 pixels, 0.56^200 by chance."""
+    inner = keyed_generator(0, "margin").uniform(30, (169, 269), (198, 2))
+    places = np.vstack([inner, [[29.5, 100], [100, 269.5]]])
+    assert unpicked_margin(places, (200, 300), 24.0) == pytest.approx(30.0)
+    assert unpicked_margin(places, (200, 300), 12.0) == pytest.approx(18.0)  # one and a half diameters at most
+    assert unpicked_margin(places[:8], (200, 300), 24.0) == 0  # 0.56^8 is 0.01
+    assert unpicked_margin(np.vstack([places, [[2.0, 50.0]]]), (200, 300), 24.0) == pytest.approx(2.5, abs=0.01)
+    assert unpicked_margin(NOWHERE, (200, 300), 24.0) == 0
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 10_000), st.integers(1, 300))
+def test_particles_anywhere_leave_hardly_any_margin(seed: int, number: int) -> None:
+    places = keyed_generator(seed, "anywhere").uniform(-0.5, (199.5, 299.5), (number, 2))
+    width = unpicked_margin(places, (200, 300), 24.0)
+    free = (200 - 2 * width) * (300 - 2 * width) / (200 * 300)
+    assert width == 0 or free**number <= 1e-3
+
+
+def test_a_margin_without_weight() -> None:
+    weights = np.ones((5, 6), np.float32)
+    clear_margin(weights, 1.5)  # the centres of the second row are 1.5 pixels from the edge
+    assert weights.sum() == 3 * 4 and weights[1:4, 1:5].all()
+    clear_margin(weights, 0.0)
+    assert weights.sum() == 12
+    clear_margin(weights, 1.6)
+    assert weights.sum() == 2 and weights[2, 2] == weights[2, 3] == 1

@@ -5,7 +5,7 @@ import pytest
 
 from mwr_hpc.boxnet import pick
 from mwr_hpc.boxnet.network import Architecture, build_network, initialise
-from mwr_hpc.boxnet.pick import probabilities, reach, softmax
+from mwr_hpc.boxnet.pick import Labeller, reach, softmax
 from mwr_hpc.numerics.keyed_random import keyed_generator
 from mwr_hpc.training.framework import configure
 
@@ -47,17 +47,18 @@ def test_tiles_give_what_the_whole_gives(
     monkeypatch: pytest.MonkeyPatch, architecture: Architecture, shape: tuple[int, int]
 ) -> None:
     network = network_of(architecture)
-    calls = []
+    calls: list[tuple[int, ...]] = []
 
     def counted(tile: object) -> object:
         calls.append(np.shape(tile))
         return network(tile)
 
     image = keyed_generator(2, "test").standard_normal(shape).astype(np.float32)
-    whole = probabilities(counted, image, architecture)
+    labeller = Labeller(counted, architecture, 1.0)
+    whole = labeller.probabilities(image)
     assert len(calls) == 1
     monkeypatch.setattr(pick, "LARGEST_TILE", 128)
-    tiled = probabilities(counted, image, architecture)
+    tiled = labeller.probabilities(image)
     assert len(calls) >= 3 and max(map(max, calls[1:])) <= 128
     assert tiled.shape == (*shape, 3)
     assert tiled == pytest.approx(whole, abs=1e-5)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mwr_hpc.boxnet.blob_picker import find_blobs
-from mwr_hpc.boxnet.curate import find_picks, winners
+from mwr_hpc.boxnet.curate import find_picks
 from mwr_hpc.boxnet.examples import ExampleStore
 from mwr_hpc.boxnet.generic import NUMBER, SPECIFICATION
 from mwr_hpc.boxnet.labels import CONTAMINATION, PARTICLE
@@ -49,19 +49,19 @@ def test_the_generic_model_says_what_it_was_made_of():
 
 
 def test_it_picks_a_species_that_it_has_not_seen_better_than_blobs():
-    from mwr_hpc.boxnet.pick import loaded, probabilities
+    from mwr_hpc.boxnet.pick import loaded
 
     specification = MicrographSpecification(
         size=(256, 256), pixel_size=8.0, species=3, seed=3, snr=(1.0, 1.0), crowding=(0.2, 0.2)
     )
     path = find_model("BoxNetGeneric")
-    network, architecture = loaded(path, 0)
+    labeller = loaded(path, 0)
     by_network, by_blobs = [], []
     for index in range(3):
         micrograph = simulate_micrograph(specification, index)
         image = prepare(micrograph.image, 8.0, 8.0, "dark")
         diameter = micrograph.conditions.species.diameter / 8
-        particle, contamination = winners(probabilities(network, image, architecture))
+        particle, contamination = labeller.winners(image)
         picks = find_picks(particle, contamination, threshold=0.0, diameter=diameter)
         blobs = find_blobs(image, diameter=diameter)
         for found, results in ((picks, by_network), (blobs, by_blobs)):
