@@ -17,6 +17,14 @@ PYTHON_VARIABLE = "MWR_PYTHON"
 SWEEP_SCRIPTS = {"predict": "predict_sweep", "boxnet pick": "boxnet_pick"}
 """Scripts of the commands whose work the elements of an array can share."""
 
+ONE_NODE = {
+    "boxnet simulate": "preparation",
+    "boxnet examples prepare": "preparation",
+    "boxnet evaluate": "preparation",
+    "boxnet train-generic": "training",
+}
+"""Commands that work within one node, and the section of the site file that tells what their job asks for."""
+
 
 def job_script(name: str) -> Path:
     """Path of one of the job scripts, as installed with the program or in its source folder.
@@ -98,6 +106,13 @@ def environment_words(site: SiteProfile) -> list[str]:
 def submit_argv(site: SiteProfile, command: str, arguments: Sequence[str], name: JobName, log: Path) -> list[str]:
     """Command line for ``mwr-hpc submit COMMAND``: the coordinator's job, which runs the command on SLURM."""
     argv = sbatch_argv(job_script("coordinator"), [*command.split(), *arguments], site.coordinator, name, log)
+    return [*environment_words(site), *argv]
+
+
+def one_node_argv(site: SiteProfile, command: str, arguments: Sequence[str], name: JobName, log: Path) -> list[str]:
+    """Command line for ``mwr-hpc submit COMMAND`` of a command that works within one node: its job runs just that."""
+    resources: JobResources = getattr(site, ONE_NODE[command])
+    argv = sbatch_argv(job_script("one_node"), [*command.split(), *arguments], resources.of_one_node, name, log)
     return [*environment_words(site), *argv]
 
 

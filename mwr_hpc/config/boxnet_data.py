@@ -36,9 +36,7 @@ def _one_or_two_sizes(value: object) -> object:
     return (words[0], words[-1])
 
 
-Size2 = Annotated[
-    tuple[Annotated[int, Field(ge=64)], Annotated[int, Field(ge=64)]], BeforeValidator(_one_or_two_sizes)
-]
+Size2 = Annotated[tuple[Annotated[int, Field(ge=64)], Annotated[int, Field(ge=64)]], BeforeValidator(_one_or_two_sizes)]
 """Height and width in pixels."""
 
 
@@ -153,6 +151,12 @@ class PrepareExamplesSettings(Settings):
     )
     seed: int = option(0, "Decides which are held out.", group=METHOD, ge=0)
     preprocessing_ncpus: int | None = option(None, "Processes.", group=RESOURCES, automatic="all cores", ge=1)
+
+    @property
+    def folder(self) -> Path:
+        """The store to write; Warp keeps training data in the same place."""
+        assert self.micrographs is not None, "the settings require micrographs"
+        return self.out or self.micrographs / "boxnet2training" / "examples.zarr"
 
     @model_validator(mode="after")
     def _micrographs_and_diameter(self, info: ValidationInfo) -> Self:

@@ -127,6 +127,11 @@ class JobResources(_Section):
         hours, minutes, seconds = map(int, clock.split(":"))
         return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
 
+    @property
+    def of_one_node(self) -> "JobResources":
+        """The same for a job of one process on one node, which may use all of its cores."""
+        return JobResources.model_validate(self.model_dump(include=set(JobResources.model_fields)))
+
 
 class WorkerResources(JobResources):
     """The jobs of a pool: at most `workers` of them, each of one node."""

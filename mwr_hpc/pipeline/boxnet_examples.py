@@ -18,10 +18,9 @@ from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner, nothing_us
 from mwr_hpc.pipeline.units import Claim, Unit, partials_removed, require_own_targets
 from mwr_hpc.run_directory import STATE_FOLDER
 
-MATCHING, MASK, TRAINING = "matching", "mask", "boxnet2training"
-"""Warp's folders beside the micrographs: picks, masks, training data."""
+MATCHING, MASK = "matching", "mask"
+"""Warp's folders beside the micrographs: picks, masks."""
 
-STORE = "examples.zarr"
 STAGE = "prepare_example"
 PARALLEL_FROM = 4
 """Micrographs that are worth the seconds in which worker processes start."""
@@ -49,7 +48,7 @@ def prepare_examples(settings: PrepareExamplesSettings, emit: Emit, should_stop:
     if not positives.exists():
         raise ConfigError(f"--positives {positives}: does not exist; name a STAR file or a folder of them")
     masks = settings.masks or settings.micrographs / MASK
-    store = settings.out or settings.micrographs / TRAINING / STORE
+    store = settings.folder
     examples = find_examples(
         settings.micrographs,
         positives,
@@ -117,7 +116,9 @@ def _unit(example: ExampleFiles, settings: PrepareExamplesSettings, store: Path)
         parameters={
             "name": example.name,
             "merged": example.merged,
-            **settings.model_dump(include={"angpix", "pixel_size", "contrast", "diameter", "important_weight", "border"}),
+            **settings.model_dump(
+                include={"angpix", "pixel_size", "contrast", "diameter", "important_weight", "border"}
+            ),
         },
         target=store / example.name,
     )

@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mwr_hpc.cluster.followed_job import submit_attempt
-from mwr_hpc.cluster.job_name import JobName, run_tag
+from mwr_hpc.cluster.job_name import JobName, parse_job_name, run_tag
 from mwr_hpc.cluster.slurm import Job, Slurm
 from mwr_hpc.cluster.slurm_pool import Keys, WorkerScript
-from mwr_hpc.cluster.submission import submit_argv, sweep_argv, training_argv
-from mwr_hpc.config.boxnet_picking import PickSettings
+from mwr_hpc.cluster.submission import ONE_NODE, one_node_argv, submit_argv, sweep_argv, training_argv
+from mwr_hpc.config.boxnet_data import PrepareExamplesSettings, SimulateMicrographsSettings
+from mwr_hpc.config.boxnet_generic import TrainGenericSettings
+from mwr_hpc.config.boxnet_picking import EvaluatePicksSettings, PickSettings
 from mwr_hpc.config.boxnet_training import RetrainSettings
 from mwr_hpc.config.schema import PredictSettings, TrainSettings
 from mwr_hpc.config.site import SiteProfile, WorkerResources
@@ -23,10 +25,23 @@ from mwr_hpc.pipeline.status import Status, coordinator_of, status_of
 from mwr_hpc.pipeline.training_job import UNIT
 from mwr_hpc.run_directory import STATE_FOLDER, RunDirectory
 
-Submittable = TrainSettings | PredictSettings | RetrainSettings | PickSettings
+Submittable = (
+    TrainSettings
+    | PredictSettings
+    | RetrainSettings
+    | PickSettings
+    | SimulateMicrographsSettings
+    | PrepareExamplesSettings
+    | EvaluatePicksSettings
+    | TrainGenericSettings
+)
 
 COORDINATOR, SWEEP = "coordinator", "sweep"
 """Units in the names of the jobs that `submit` submits."""
+
+ONE_NODE_UNITS = {command: command.removeprefix("boxnet ").replace(" ", "-") for command in ONE_NODE}
+"""Those of the commands that work within one node, of which several may have one folder. With dashes: who trains takes
+what begins as `training_job.UNIT` for a training job."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +57,7 @@ class Submission:
     words
         The words after the command, which the job gives to it again.
     array
-        Elements of an array that share a sweep; None: a coordinator.
+        Elements of an array that share a sweep; None: a coordinator, or one job for what works within one node.
     """
 
     site: SiteProfile
@@ -53,14 +68,25 @@ class Submission:
     @property
     def trains(self) -> bool:
         """Whether it has a run directory of its own; else it writes to a folder of results."""
-        return isinstance(self.settings, TrainSettings | RetrainSettings)
+        return isinstance(self.settings, TrainSettings | RetrainSettings | TrainGenericSettings)
+
+    @property
+    def on_one_node(self) -> bool:
+        """Whether its job does all the work itself."""
+        return self.settings.command in ONE_NODE
 
     @property
     def folder(self) -> Path:
-        """The run's folder."""
-        if isinstance(self.settings, TrainSettings | RetrainSettings):
-            return self.settings.run_dir
-        return self.settings.folder if isinstance(self.settings, PickSettings) else self.settings.out
+        """The run's folder; of what leaves no files that of what it looks at."""
+        match self.settings:
+            case TrainSettings() | RetrainSettings() | TrainGenericSettings():
+                return self.settings.run_dir
+            case PickSettings() | PrepareExamplesSettings():
+                return self.settings.folder
+            case EvaluatePicksSettings():
+                assert self.settings.picked is not None, "the settings require picks"
+                return self.settings.picked
+        return self.settings.out
 
     @property
     def state(self) -> Path:
@@ -70,7 +96,8 @@ class Submission:
     @property
     def name(self) -> JobName:
         """The run and unit of the job."""
-        return JobName(run_tag(self.folder), SWEEP if self.array else COORDINATOR)
+        unit = SWEEP if self.array else ONE_NODE_UNITS.get(self.settings.command, COORDINATOR)
+        return JobName(run_tag(self.folder), unit)
 
     @property
     def log(self) -> Path:
@@ -81,12 +108,14 @@ class Submission:
         """Command line of one attempt."""
         if self.array:
             return sweep_argv(self.site, self.settings.command, self.words, attempt, self.log, self.array)
+        if self.on_one_node:
+            return one_node_argv(self.site, self.settings.command, self.words, attempt, self.log)
         return submit_argv(self.site, self.settings.command, self.words, attempt, self.log)
 
     def described(self) -> str:
         """The command lines, and the script of a worker job, as they would be; for ``--dry-run``."""
         parts = [shlex.join(self.argv(self.name))]
-        if self.array:
+        if self.array or self.on_one_node:
             return parts[0]
         run, site, logs = self.name.run, self.site, self.state / "logs"
         if self.trains:
@@ -110,6 +139,11 @@ class Submission:
         return {PREDICTION: (site.prediction, picks_at_once(site) if isinstance(self.settings, PickSettings) else 1)}
 
 
+def has_status(unit: str) -> bool:
+    """Whether `status` can tell how far a job of this unit is: of those on one node only a training leaves events."""
+    return unit not in ONE_NODE_UNITS.values() or unit == ONE_NODE_UNITS[TrainGenericSettings.command]
+
+
 def submit(submission: Submission, slurm: Slurm) -> str:
     """Submit the job and return its number.
 
@@ -117,18 +151,20 @@ def submit(submission: Submission, slurm: Slurm) -> str:
     ------
     ConfigError
         The run is queued or running.
+    InputError
+        Its folder cannot be written to.
     ClusterError
         SLURM refuses the job.
     """
     folder = submission.folder
-    for job in slurm.all_of(submission.name.run):
-        if any(f".{unit}." in job.name for unit in (COORDINATOR, SWEEP)):
-            raise ConfigError(
-                f"{folder}: this run has a job already, {job.id}, which is {job.state}. Watch it with `mwr-hpc status "
-                f"{folder}`, end it with `mwr-hpc cancel {folder}`, or choose another folder."
-            )
-    _refuse_if_running(folder)
     require_writable(submission.state)
+    for unit, job in _submitted(slurm, submission.name.run):
+        watch = f"Watch it with `mwr-hpc status {folder}`" if has_status(unit) else "Wait for it"
+        raise ConfigError(
+            f"{folder}: this run has a job already, {job.id} ({unit}), which is {job.state}. {watch}, end it with "
+            f"`mwr-hpc cancel {folder}`, or choose another folder."
+        )
+    _refuse_if_running(folder)
     submission.log.parent.mkdir(parents=True, exist_ok=True)
     return submit_attempt(
         slurm, submission.name, submission.argv, submission.state / "jobs" / f"{submission.name.unit}.json"
@@ -136,7 +172,7 @@ def submit(submission: Submission, slurm: Slurm) -> str:
 
 
 def cancel(folder: Path, slurm: Slurm, tell: Callable[[str], None]) -> None:
-    """End all jobs of a run: first the coordinator, in good order, so that it submits no others meanwhile.
+    """End all jobs of a run: first what `submit` submitted, in good order, so that no others are submitted meanwhile.
 
     Raises
     ------
@@ -144,10 +180,16 @@ def cancel(folder: Path, slurm: Slurm, tell: Callable[[str], None]) -> None:
         The coordinator is no job of the run.
     """
     own = run_tag(folder)
-    first = [job for job in slurm.all_of(own) if any(f".{unit}." in job.name for unit in (COORDINATOR, SWEEP))]
-    _end(slurm, first, tell)
+    _end(slurm, [job for _, job in _submitted(slurm, own)], tell)
     _refuse_if_running(folder)
     _end(slurm, slurm.all_of(own), tell)
+
+
+def _submitted(slurm: Slurm, run: str) -> list[tuple[str, Job]]:
+    """The waiting and running jobs of a run that `submit` submitted, with their units."""
+    named = ((parse_job_name(job.name), job) for job in slurm.all_of(run))
+    units = (COORDINATOR, SWEEP, *ONE_NODE_UNITS.values())
+    return [(name.unit, job) for name, job in named if name is not None and name.unit in units]
 
 
 def _end(slurm: Slurm, jobs: Sequence[Job], tell: Callable[[str], None]) -> None:

@@ -1,12 +1,16 @@
 """`mwr-hpc submit` on a host without SLURM: what it would submit, and what it refuses."""
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
 from commanding import refusal, run, small_model, volume
+from mwr_hpc.cluster.job_name import JobName, run_tag
+from mwr_hpc.cluster.slurm import Job, Slurm
 from mwr_hpc.pipeline.lock import RunLock
+from mwr_hpc.pipeline.training_job import require_no_job
 
 
 @pytest.fixture(autouse=True)
@@ -78,11 +82,99 @@ def test_retraining():
     assert "boxnet_run/MyNet/iterations" in training and "--nodes=2" in training
 
 
+ONLY = "only train, predict, boxnet retrain, boxnet pick, boxnet simulate"
+SIMULATE = "boxnet simulate mics --number 2"
+ONE_NODE = [
+    (SIMULATE, "mics/.mwr_hpc/logs/simulate.out"),
+    (
+        "boxnet examples prepare in --diameter 190",
+        "in/boxnet2training/examples.zarr/.mwr_hpc/logs/examples-prepare.out",
+    ),
+    ("boxnet examples prepare in --diameter 190 --out x.zarr", "x.zarr/.mwr_hpc/logs/examples-prepare.out"),
+    ("boxnet evaluate in --truth in --json", "in/.mwr_hpc/logs/evaluate.out"),
+    ("boxnet train-generic --name New --ranks 2", "boxnet_run/New/logs/train-generic.out"),
+]
+
+
+@pytest.mark.parametrize(("command", "log"), ONE_NODE)
+def test_what_works_within_one_node_is_one_job(command, log):
+    before = sorted(Path().rglob("*"))
+    ended = run("submit", *command.split(), "--site", "site.yaml", "--dry-run")
+    assert (ended.code, ended.err) == (0, "")
+    (line,) = ended.out.splitlines()
+    assert line.endswith(f"one_node.sbatch {command} --site site.yaml")
+    assert f"--output={Path.cwd() / log} " in line and "--nodes=1 --ntasks=1" in line and "--partition=gpu" in line
+    assert ("--gres=gpu:a100:2" in line) == ("train-generic" in line)
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_the_other_spelling_and_the_site_of_the_environment(monkeypatch):
+    monkeypatch.setenv("MWR_HPC_SITE", "site.yaml")
+    ended = run("submit", "boxnet", "train_generic", "--name", "New", "--dry-run", "--slurm")
+    assert ended.code == 0, ended.err
+    assert ended.out.endswith("one_node.sbatch boxnet train-generic --name New\n")
+
+
+class Sbatch(Slurm):
+    """A SLURM that takes every job, and has those of `queue`."""
+
+    queue = ()
+
+    def own_jobs(self):
+        return list(self.queue)
+
+    def submit(self, argv, name):
+        return "7"
+
+
+@pytest.fixture
+def sbatch(monkeypatch):
+    monkeypatch.setattr("mwr_hpc.cluster.slurm.Slurm", Sbatch)
+    return Sbatch
+
+
+@pytest.mark.parametrize(("command", "log"), ONE_NODE)
+def test_how_to_watch_is_only_what_works(sbatch, command, log):
+    ended = run("submit", *command.split(), "--site", "site.yaml")
+    assert ended.code == 0, ended.err
+    status = "  mwr-hpc status boxnet_run/New --watch\n" if "generic" in command else ""
+    assert ended.out == f"Submitted job 7\nWatch it:\n{status}  tail -F {Path.cwd() / log}\n"
+    assert Path(log).parent.is_dir() and list(Path(log).parents[1].glob("jobs/*.json"))
+
+
+@pytest.mark.parametrize(
+    ("unit", "watch"), [("simulate", "Wait for it"), ("evaluate", "Wait for it"), ("coordinator", "`mwr-hpc status")]
+)
+def test_a_folder_with_a_job_is_refused(sbatch, monkeypatch, unit, watch):
+    job = Job("5", "PENDING", str(JobName(run_tag(Path.cwd() / "mics"), unit)))
+    monkeypatch.setattr(sbatch, "queue", (job,))
+    message = refusal("submit", *SIMULATE.split(), "--site", "site.yaml")
+    assert f"a job already, 5 ({unit}), which is PENDING" in message and watch in message
+    assert "`mwr-hpc cancel" in message
+
+
+def test_a_training_on_one_node_is_not_in_its_own_way(sbatch, monkeypatch):
+    monkeypatch.setattr("mwr_hpc.pipeline.training_job.Slurm", sbatch)
+    assert run("submit", "boxnet", "train-generic", "--name", "New", "--site", "site.yaml").code == 0
+    folder = Path.cwd() / "boxnet_run/New"
+    name = json.loads((folder / "jobs/train-generic.json").read_text())["name"]
+    monkeypatch.setattr(sbatch, "queue", (Job("7", "RUNNING", name),))
+    require_no_job(folder, folder / "jobs", run_tag(folder))
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("submit", "convert"), "only train, predict, boxnet retrain, boxnet pick can be submitted"),
-        (("submit", "boxnet", "evaluate"), "only train, predict, boxnet retrain, boxnet pick can be submitted"),
+        (("submit", "convert"), ONLY),
+        (("submit", "boxnet", "demo"), ONLY),
+        (("submit", "boxnet", "examples"), ONLY),
+        (("submit", *SIMULATE.split(), "--array", "2"), "only predict and boxnet pick can be shared"),
+        (("submit", *SIMULATE.split(), "--in_allocation"), "unknown option '--in_allocation'"),
+        (("submit", *SIMULATE.split(), "--json"), "unknown option '--json'"),
+        (("submit", *SIMULATE.split()), "MWR_HPC_SITE"),
+        (("submit", "boxnet", "evaluate", "in", "--site", "site.yaml"), "found no truth"),
+        (("submit", "boxnet", "simulate", "in/a.mrc", "--site", "site.yaml"), "a.mrc is no folder"),
+        ((*TRAIN, "--run_dir", "in/a.mrc"), "a.mrc is no folder"),
         (("submit", "train", "--input_dir", "in"), "MWR_HPC_SITE"),
         ((*TRAIN, "--nucbe", "3"), "did you mean '--ncube'"),
         ((*TRAIN, "--in_allocation"), "--slurm and --in_allocation"),

@@ -9,7 +9,14 @@ import pytest
 
 from mwr_hpc.cluster.job_name import JobName
 from mwr_hpc.cluster.slurm_pool import Keys, WorkerScript, make_keys
-from mwr_hpc.cluster.submission import environment_words, job_script, submit_argv, sweep_argv, training_argv
+from mwr_hpc.cluster.submission import (
+    environment_words,
+    job_script,
+    one_node_argv,
+    submit_argv,
+    sweep_argv,
+    training_argv,
+)
 from mwr_hpc.config.site import JobResources, SiteProfile, TrainingResources, WorkerResources
 
 NAME = JobName("run1-0a1b2c3d", "coordinator")
@@ -23,7 +30,7 @@ SITE = SiteProfile(
     training=TrainingResources(partition="gpu", gpus="a100:4", cores=32, memory="200G", nodes=2),
     preparation=WorkerResources(cores=8, memory="32G", walltime="4:00:00"),
 )
-SCRIPTS = ("coordinator", "train", "predict_sweep", "boxnet_pick", "run_in_allocation")
+SCRIPTS = ("coordinator", "train", "predict_sweep", "boxnet_pick", "run_in_allocation", "one_node")
 COMMON = re.compile(
     r"^# -- The same in all job scripts -+\n(.*)^# -- The same in all job scripts, up to here", re.M | re.S
 )
@@ -46,6 +53,15 @@ def test_the_training_job_has_a_rank_for_each_gpu() -> None:
     assert {"--nodes=2", "--ntasks-per-node=4", "--cpus-per-task=8", "--gres=gpu:a100:4", "--mem=200G"} <= set(argv)
     assert argv[-1] == "/run/rank_job.json"
     assert sum(word.startswith("--cpus-per-task") for word in argv) == 1
+
+
+def test_what_works_within_one_node_gets_one_with_all_its_cores() -> None:
+    argv = one_node_argv(SITE, "boxnet examples prepare", ["--out", "a b"], NAME, Path("/x.zarr/.mwr_hpc/logs/p.out"))
+    assert argv[-6:] == [str(job_script("one_node")), "boxnet", "examples", "prepare", "--out", "a b"]
+    assert {"--nodes=1", "--ntasks=1", "--cpus-per-task=8", "--mem=32G", "--time=4:00:00"} <= set(argv)
+    argv = one_node_argv(SITE, "boxnet train-generic", ["--ranks", "4"], NAME, Path("/run/logs/g.out"))
+    assert {"--nodes=1", "--ntasks=1", "--cpus-per-task=32", "--mem=200G", "--gres=gpu:a100:4"} <= set(argv)
+    assert "--partition=gpu" in argv and not any(word.startswith("--ntasks-per-node") for word in argv)
 
 
 def test_elements_of_a_sweep_write_files_of_their_own() -> None:

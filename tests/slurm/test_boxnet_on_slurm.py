@@ -1,11 +1,14 @@
 """Picking and re-training as jobs of a real SLURM: the same files as without it."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from launching import wait_until
+from mwr_hpc.boxnet.examples import ExampleStore
 from mwr_hpc.io.atomic import PARTIAL
+from mwr_hpc.io.micrograph import micrograph_files
 from mwr_hpc.io.picks import write_picks
 from picking import DIAMETER, micrograph, micrographs, picked_files, places, spot_model
 from slurm_runs import Runs, hosts, receipts, text_of
@@ -50,6 +53,25 @@ def test_picking_on_slurm_is_that_of_this_host(runs: Runs) -> None:
     assert picked_files(shared) == picked_files(folder / "alone")
     assert not [path for path in folder.rglob("*") if PARTIAL in path.name]
     wait_until(lambda: runs.no_job_is_left(out) and runs.no_job_is_left(shared), "jobs were left", 60)
+
+
+def test_simulation_and_examples_are_a_job_each(runs: Runs) -> None:
+    folder = runs.folder / "mics"
+    words = ["boxnet", "simulate", folder, "--number", 2, "--size", "96 128", "--angpix", 8, "--species", 1]
+    job = runs.submitted(*words, "--snr", 1, "--particles", 6)
+    log = folder / ".mwr_hpc/logs/simulate.out"
+    assert runs.ended(job, log, seconds=60) == "0:0", text_of(log)
+    known = runs.slurm.job(job)
+    assert known["JobState"] == "COMPLETED"
+    assert known["JobName"] == json.loads((folder / ".mwr_hpc/jobs/simulate.json").read_text())["name"]
+    assert [path.name for path in micrograph_files(folder)] == ["mic_00000.mrc", "mic_00001.mrc"]
+
+    store = runs.folder / "examples.zarr"
+    words = ["boxnet", "examples", "prepare", folder, "--positives", folder / "truth", "--diameter", 150]
+    job = runs.submitted(*words, "--out", store)
+    log = store / ".mwr_hpc/logs/examples-prepare.out"
+    assert runs.ended(job, log, seconds=60) == "0:0", text_of(log)
+    assert ExampleStore(store).read("mic_00001").image.shape == (96, 128)
 
 
 @pytest.mark.needs("horovod")

@@ -63,6 +63,16 @@ def test_usr1_stops_the_program_and_the_job_is_requeued_and_completes(slurm: Vir
     assert log.count("got USR1") == 1
 
 
+def test_a_command_of_one_node_runs_as_it_is_given_and_goes_on_after_a_stop(
+    slurm: VirtualSlurm, scripts: Scripts
+) -> None:
+    job = scripts.submit("one_node", STOPS_ONCE, arguments=("boxnet", "simulate", "a b", "$HOME;c"))
+    scripts.said(job, "started with -m mwr_hpc.cli.main boxnet simulate a b $HOME;c\n")
+    slurm.run("scancel", "--batch", "--signal=USR1", job)
+    assert slurm.wait(job, ["COMPLETED"], 90)["Restarts"] == "1"
+    assert slurm.log(job).read_text().count("boxnet simulate a b $HOME;c\n") == 2
+
+
 def test_the_time_limit_sends_usr1_first(slurm: VirtualSlurm, scripts: Scripts) -> None:
     job = scripts.submit("coordinator", STOPS_ONCE, "--time=4")  # 180 s before the end: after about a minute
     scripts.said(job, "started with")
