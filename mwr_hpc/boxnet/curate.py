@@ -93,7 +93,7 @@ def find_picks(
     contamination
         (h, w), where "contamination" wins.
     threshold
-        Local maxima of the probability must exceed it.
+        The score must exceed it.
     diameter
         Of the particles, in pixels, as all distances.
     min_distance
@@ -113,7 +113,8 @@ def find_picks(
     The label that a network learns is a disc of radius diameter / 8. Maxima of the probability, smoothed by half of
     that to have one on a plateau, are the seeds; each pixel where "particle" wins belongs to the nearest seed of its
     connected component, up to diameter / 4 away, and the pick is the centroid of these, weighted by the probability.
-    Its score is their largest probability.
+    Its score is the mean probability in the disc that would be its label. The largest one says less: it is near 1 in
+    most particles, and also where a part of a broken one looks right.
     """
     if not (particle > threshold).any():
         return Picks(np.empty((0, 2), np.float32), np.empty(0, np.float32))
@@ -167,7 +168,7 @@ def _components(where: NDArray[np.bool_]) -> NDArray[np.int32]:
 
 
 def _flooded(particle: NDArray[np.floating], diameter: float) -> Picks:
-    """Centroid and largest probability of what belongs to each seed."""
+    """Centroid of what belongs to each seed, and the mean probability about it."""
     components = _components(particle > 0)
     seeds, component = _seeds(particle, components, diameter)
     pixels = np.argwhere(components)
@@ -181,10 +182,22 @@ def _flooded(particle: NDArray[np.floating], diameter: float) -> Picks:
     weights = particle[tuple(pixels.T)].astype(np.float64)
     total = np.bincount(owner, weights, len(seeds))
     centroids = np.column_stack([np.bincount(owner, weights * axis, len(seeds)) for axis in pixels.T])
-    scores = np.zeros(len(seeds), np.float32)
-    np.maximum.at(scores, owner, weights.astype(np.float32))
     some = total > 0
-    return Picks((centroids[some] / total[some, None]).astype(np.float32), scores[some])
+    positions = centroids[some] / total[some, None]
+    return Picks(positions.astype(np.float32), _mean_about(particle, positions, disc_radius(diameter)))
+
+
+def _mean_about(values: NDArray[np.floating], positions: NDArray[np.float64], radius: float) -> NDArray[np.float32]:
+    """Mean of the pixels whose centres are within `radius` of each position, (n,)."""
+    edge = np.arange(-int(np.ceil(radius)) - 1, int(np.ceil(radius)) + 2)
+    offsets = np.stack(np.meshgrid(edge, edge, indexing="ij"), -1).reshape(-1, 2)
+    pixels = np.rint(positions).astype(int)[:, None] + offsets
+    near = ((pixels - positions[:, None]) ** 2).sum(-1) <= (radius + 1e-6) ** 2
+    near &= ((pixels >= 0) & (pixels < values.shape)).all(-1)
+    rows, columns = np.moveaxis(np.clip(pixels, 0, np.array(values.shape) - 1), -1, 0)
+    around = values[rows, columns].astype(np.float64)
+    means: NDArray[np.float32] = ((around * near).sum(1) / near.sum(1)).astype(np.float32)
+    return means
 
 
 def _seeds(

@@ -40,7 +40,6 @@ class PickJudge:
         self._engine = engine
         self._labeller = Labeller(engine.predict, architecture, background_weight)
         self._examples = examples
-        self._diameter: float = examples.diameter / examples.pixel_size
 
     def figures(self) -> dict[str, float]:
         """Average precision, on the first held-out micrographs, of what the training would end with now."""
@@ -49,17 +48,13 @@ class PickJudge:
         value = 0.0
         if self._is_first():
             with self._engine.averaged():
-                value = average_precision(self._scored(MICROGRAPHS), self._tolerance)
+                value = average_precision(self._scored(MICROGRAPHS), TOLERANCE)
         return {"average_precision": self._told(value)}
 
     def threshold(self) -> float | None:
         """Probability at which F1 is best on all held-out micrographs; None when none does any good."""
-        told = self._told(best_f1_threshold(self._scored(None), self._tolerance)[0] if self._is_first() else 0.0)
+        told = self._told(best_f1_threshold(self._scored(None), TOLERANCE)[0] if self._is_first() else 0.0)
         return told if math.isfinite(told) else None
-
-    @property
-    def _tolerance(self) -> float:
-        return TOLERANCE * self._diameter
 
     def _is_first(self) -> bool:
         return self._engine.communicator.rank == 0
@@ -72,11 +67,16 @@ class PickJudge:
         return [self._pick(self._examples.read(name)) for name in self._examples.held_out[:most]]
 
     def _pick(self, example: Example) -> Scored:
-        """Where nothing counts, in an unpicked margin or at an uncertain place, picks are neither right nor wrong."""
+        """Positions in diameters, of which each micrograph of a corpus may have its own.
+
+        Where nothing counts, in an unpicked margin or at an uncertain place, picks are neither right nor wrong.
+        """
         particle, contamination = self._labeller.winners(example.image)
-        picks = find_picks(particle, contamination, threshold=0.0, diameter=self._diameter)
+        diameter = example.diameter / self._examples.pixel_size
+        picks = find_picks(particle, contamination, threshold=0.0, diameter=diameter)
         picks = picks.where(_counts(picks.positions, example))
-        return Scored(example.positions[_counts(example.positions, example)], picks.positions, picks.scores)
+        truth = example.positions[_counts(example.positions, example)]
+        return Scored(truth / diameter, picks.positions / diameter, picks.scores)
 
 
 def _counts(positions: NDArray[np.float32], example: Example) -> NDArray[np.bool_]:

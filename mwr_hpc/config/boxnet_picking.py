@@ -72,7 +72,7 @@ class PickSettings(Settings):
     )
     threshold: float | None = option(
         None,
-        "Least probability of a particle; another one needs no network.",
+        "Least score of a particle, its mean probability where it would be labelled; another one needs no network.",
         group=METHOD,
         automatic="the model's, which had the best F1 in its training",
         ge=0,
@@ -180,7 +180,7 @@ class EvaluatePicksSettings(Settings):
         ge=0,
     )
     threshold: float | None = option(
-        None, "Least probability of a pick.", group=METHOD, automatic="as when picking", ge=0, lt=1
+        None, "Least score of a pick.", group=METHOD, automatic="as when picking", ge=0, lt=1
     )
     baseline: bool = option(
         False, "Also judge a difference-of-Gaussians picker, at the threshold that suits it best.", group=METHOD

@@ -32,7 +32,7 @@ class Receipt:
     checksum
         SHA-256 of a file target; None for a directory, whose files are counted.
     seconds, cpu_seconds, peak_memory
-        Wall time, processor time and the process's largest resident size in bytes.
+        Wall time, processor time and the process's largest resident size in bytes while it worked at this unit.
     """
 
     key: str

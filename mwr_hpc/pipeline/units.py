@@ -7,7 +7,6 @@
 import importlib
 import os
 import platform
-import resource
 import shutil
 import socket
 import time
@@ -33,6 +32,7 @@ from mwr_hpc.pipeline.receipts import (
     unit_key,
     write_receipt,
 )
+from mwr_hpc.pipeline.resident_memory import forget_peak, peak_memory
 
 
 @dataclass(frozen=True)
@@ -181,6 +181,7 @@ def run_unit(
 
 def _run_and_publish(unit: Unit, claim: Claim, attempt: int, more: Mapping[str, Any], **services: Any) -> Receipt:
     partial = partial_path(unit.target)
+    forget_peak()
     started, cpu_started = time.perf_counter(), time.process_time()
     try:
         figures = run_stage(unit, partial, **services)
@@ -195,7 +196,7 @@ def _run_and_publish(unit: Unit, claim: Claim, attempt: int, more: Mapping[str, 
             checksum=checksum(partial) if partial.is_file() else None,
             seconds=round(time.perf_counter() - started, 3),
             cpu_seconds=round(time.process_time() - cpu_started, 3),
-            peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            peak_memory=peak_memory(),
             host=os.environ.get("SLURMD_NODENAME", socket.gethostname()),
             attempt=attempt,
             versions={"mwr_hpc": __version__, "python": platform.python_version(), "numpy": np.__version__},

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from mwr_hpc.boxnet.examples import Example
 from mwr_hpc.boxnet.judging import PickJudge
@@ -35,9 +36,9 @@ def judged(tmp_path: Path, positives: np.ndarray, uncertain: np.ndarray) -> tupl
 def test_what_is_found_is_right_or_wrong_or_uncertain(tmp_path: Path) -> None:
     every = places(0)
     ap, threshold = judged(tmp_path, every, NOWHERE)
-    assert ap == 1 and threshold is not None
+    assert ap == pytest.approx(1) and threshold is not None
     assert judged(tmp_path, every[1:], NOWHERE)[0] < 1
-    assert judged(tmp_path, every[1:], every[:1]) == (1, threshold)
+    assert judged(tmp_path, every[1:], every[:1]) == (pytest.approx(1), threshold)
     absent = np.vstack([every, [[10, 10]]])
     assert judged(tmp_path, absent, NOWHERE)[0] < 1
-    assert judged(tmp_path, absent, absent[-1:]) == (1, threshold)
+    assert judged(tmp_path, absent, absent[-1:]) == (pytest.approx(1), threshold)
