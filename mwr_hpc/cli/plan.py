@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 HELP = """Say what `mwr-hpc train` or `predict` will make and need, and run nothing.
 
 Takes the options of that command. Prints units of work, files, bytes and peak memory of every stage, and what is left
-at the end and at most. Nothing is written. With --measure a short trial in a temporary place tells the hours too.
+at the end and at most. Nothing is written. With --measure a short trial in a temporary place tells the hours,
+and the memory of training, too.
 
 \b
   mwr-hpc plan train --input_dir tomograms --tilt_range -60 60

@@ -28,6 +28,7 @@ from mwr_hpc.pipeline.plan_sizes import NetworkSize, Size, total
 from mwr_hpc.pipeline.starting import read_cohort
 from mwr_hpc.pipeline.training_units import COHORT_WITH_WHOLE_TOMOGRAMS_HELD_OUT
 from mwr_hpc.run_directory import RunDirectory
+from mwr_hpc.training.hardware import resolve_precision
 
 LIMIT_OF_PROBE = 64
 """Largest crop for which the distinct wedges are counted: their number does not depend on the size."""
@@ -213,7 +214,10 @@ def _training_memory(settings: TrainSettings, prepared: Sequence[_Prepared], net
         }
         most |= Counter(of_this)
     batch = max(1, settings.batch_size // settings.ranks)
-    most["train"] = memory.training(settings.cube_size, batch, architecture, network.values)
+    precision = resolve_precision(settings.precision)
+    most["train"] = memory.training(settings.cube_size, batch, architecture, network.values, precision)
+    # The process that has trained predicts, and TensorFlow keeps what it was given.
+    most["predicted"] = max(most["predicted"], most["train"])
     return dict(most)
 
 
@@ -257,10 +261,20 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.is_dir())).free
 
 
-def with_hours(plan: Plan, hours: Mapping[str, tuple[float, float]]) -> Plan:
-    """Return the plan with (CPU-, GPU-) hours by stage."""
+def with_hours(
+    plan: Plan, hours: Mapping[str, tuple[float, float]], peak_memory: Mapping[str, int] | None = None
+) -> Plan:
+    """Return the plan with (CPU-, GPU-) hours by stage, and the peak memory of stages in which it was measured."""
+    found = peak_memory or {}
     stages = [
-        replace(one, cpu_hours=hours[one.stage][0], gpu_hours=hours[one.stage][1]) if one.stage in hours else one
+        replace(
+            one,
+            cpu_hours=hours[one.stage][0],
+            gpu_hours=hours[one.stage][1],
+            peak_memory=found.get(one.stage, one.peak_memory),
+        )
+        if one.stage in hours
+        else one
         for one in plan.stages
     ]
     return replace(plan, stages=stages)

@@ -6,20 +6,20 @@ the arrays that a stage holds at once, which follow from its code.
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from mwr_hpc.io.pyramid import level_shapes
-from mwr_hpc.io.shards import CHUNK, grid_of
+from mwr_hpc.io.shards import grid_of
 from mwr_hpc.io.volume import Volume
 from mwr_hpc.missing_wedge.cube_arrays import items_per_shard
 from mwr_hpc.numerics.tiling import TilePlan
 
 MEGABYTE = 2**20
 
-WORKER, WORKER_AT_START = 125 * MEGABYTE, 176 * MEGABYTE
-"""A worker process of a pool with its libraries; Linux counts what its parent had when it was started too."""
+WORKER = 104 * MEGABYTE
+"""A worker process of a pool with its libraries; measured, as all figures here, by `resident_memory`."""
 
 TENSORFLOW = 560 * MEGABYTE
 """A process with TensorFlow and a network that has been traced."""
@@ -27,11 +27,11 @@ TENSORFLOW = 560 * MEGABYTE
 FIRST_LEVEL_PREDICTING = 5.6
 """Values that a network holds when it predicts, in units of a volume times its first level's filters; measured."""
 
-TRAINING_VALUES = 20.0
-"""The same when it is trained on a batch; measured."""
+TRAINING_VALUES = {"float32": 20.8, "bfloat16": 13.3}
+"""The same, in values of four bytes, when it is trained on a batch; measured."""
 
-SMALL = 5 * MEGABYTE
-
+TRAINING = 680 * MEGABYTE
+"""A process with TensorFlow, a network that is trained, and its batches' makers."""
 
 def converting(volume: Volume) -> int:
     """One layer of shards is read and one is encoded; of the next level the layers that these become."""
@@ -41,22 +41,18 @@ def converting(volume: Volume) -> int:
     coarser = 0.0
     if len(level_shapes(volume.shape)) > 1:
         coarser = layer / 8 * (1 if layers <= 2 else 3)
-    return _in_worker(2 * SMALL + round(min(2, layers) * layer + coarser))
+    return WORKER + round(min(2, layers) * layer + coarser)
 
 
 def extracting(volume: Volume, count: int, crop_size: int, mask: Volume | None) -> int:
-    """A shard of crops, the chunks that a crop touches, four copies of it on its way, and the mask."""
-    dtype = np.dtype(volume.data.dtype)
-    chunks = min(1 + math.ceil((crop_size - 1) / CHUNK), math.ceil(max(volume.shape) / CHUNK)) ** 3
-    crop = 4 * crop_size**3
+    """A shard of crops, three copies of a crop on its way, and the mask."""
     masked = 0 if mask is None else math.prod(mask.shape) * (1 + np.dtype(mask.data.dtype).itemsize)
-    read = chunks * CHUNK**3 * dtype.itemsize
-    return _in_worker(SMALL + _shard((count, *(crop_size,) * 3)) + read + 4 * crop + masked)
+    return WORKER + _shard((count, *(crop_size,) * 3)) + 3 * 4 * crop_size**3 + masked
 
 
 def pairing(count: int, wedges: int, cube_size: int, crop_size: int) -> int:
     """A shard of pairs, and a crop, its spectra and what they become."""
-    return _in_worker(SMALL // 2 + _shard((count, 1 + wedges, *(cube_size,) * 3)) + round(8.6 * 4 * crop_size**3))
+    return WORKER + _shard((count, 1 + wedges, *(cube_size,) * 3)) + round(8.6 * 4 * crop_size**3)
 
 
 def predicting_crops(count: int, crop_size: int, batch_size: int, architecture: Mapping[str, Any]) -> int:
@@ -66,10 +62,17 @@ def predicting_crops(count: int, crop_size: int, batch_size: int, architecture: 
     return TENSORFLOW + _shard((count, *(crop_size,) * 3)) + round(4 * values * crop_size**3)
 
 
-def training(cube_size: int, batch_size: int, architecture: Mapping[str, Any], values: int) -> int:
+def training(
+    cube_size: int,
+    batch_size: int,
+    architecture: Mapping[str, Any],
+    values: int,
+    precision: Literal["float32", "bfloat16"],
+) -> int:
     """The network with all that its gradient needs, and six batches; weights, their gradients and Adam's state."""
     volume = 4 * batch_size * cube_size**3
-    return TENSORFLOW + round(volume * (TRAINING_VALUES * architecture["filter_base"] + 18)) + 5 * 4 * values
+    held = TRAINING_VALUES[precision] * architecture["filter_base"] + 18
+    return TRAINING + round(volume * held) + 5 * 4 * values
 
 
 def correcting(
@@ -86,10 +89,6 @@ def correcting(
     blended = 4 * height * width * (min(plan.tile_shape[0], volume.shape[0]) + 2 * sections_at_once)
     network = FIRST_LEVEL_PREDICTING * architecture["filter_base"] * batch * tile
     return TENSORFLOW + round(4 * (network + 7 * tile)) + read + blended
-
-
-def _in_worker(arrays: int) -> int:
-    return max(WORKER_AT_START, WORKER + arrays)
 
 
 def _shard(shape: tuple[int, ...]) -> int:

@@ -41,6 +41,8 @@ CROPS = 8
 def measured_train(settings: TrainSettings, plan: Plan, emit: Emit, should_stop: ShouldStop) -> Plan:
     """Train on a few sub-tomograms of the tomogram of middle size, and add the hours of the whole to a plan.
 
+    The memory of training is what the trial needed.
+
     Raises
     ------
     StopRequested
@@ -69,6 +71,8 @@ def measured_train(settings: TrainSettings, plan: Plan, emit: Emit, should_stop:
                 ("predicted", "predicted_01"),
             )
         }
+        trained = book.get("train", "02")
+        assert trained is not None, "the trial went through all stages"
         curves = [json.loads(line) for line in run.curves(2).read_text().splitlines()]
     voxels = sum(math.prod(entry.shape) for entry in entries) / math.prod(chosen.shape)
     crops = len(entries) * settings.ncube / sum(done["extract"].figures.values())
@@ -85,7 +89,8 @@ def measured_train(settings: TrainSettings, plan: Plan, emit: Emit, should_stop:
         "train": _on_all(samples / curves[-1]["samples_per_second"]),
         "predicted": _on_all(done["predicted"].seconds * crops * (iterations - 1)),
     }
-    return with_hours(plan, hours)
+    # Batches are as large as they will be, and the network, too.
+    return with_hours(plan, hours, dict.fromkeys(("train", "predicted"), trained.peak_memory))
 
 
 def measured_predict(settings: PredictSettings, plan: Plan) -> Plan:

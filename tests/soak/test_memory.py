@@ -1,4 +1,7 @@
-"""Peak memory on a volume of 512 x 1024 x 1024 float32 voxels (2 GB), each stage in a process of its own."""
+"""Peak memory on a volume of 512 x 1024 x 1024 float32 voxels (2 GB), each stage in a process of its own.
+
+And that of whole commands, beside what their plans say.
+"""
 
 import json
 import subprocess
@@ -8,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from commanding import small_model
+from commanding import run, small_model, volume
 from mwr_hpc.io.mrc import MrcWriter
 
 pytestmark = pytest.mark.soak
@@ -60,3 +63,42 @@ def test_peak_memory(stage: str, inputs: dict[str, str], tmp_path: Path) -> None
     peak = int(ended.stdout.split()[-1]) / GIBIBYTE
     print(f"{stage}: {peak:.2f} GiB")
     assert peak < limit
+
+
+def planned_and_found(words: list[object], folder: Path) -> dict[str, tuple[int, int]]:
+    """Peak memory by stage, as planned and as the receipts tell it, largest unit first."""
+    stages = json.loads(run("plan", *words, "--json").out)["stages"]
+    program = [sys.executable, "-m", "mwr_hpc.cli.main", *map(str, words)]
+    ended = subprocess.run(program, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    found: dict[str, int] = {}
+    for path in folder.rglob("receipts/**/*.json*"):
+        for line in path.read_text().splitlines():
+            receipt = json.loads(line)
+            stage = receipt["stage"].rpartition("_")[0] if receipt["stage"][-1].isdigit() else receipt["stage"]
+            found[stage] = max(found.get(stage, 0), receipt["peak_memory"])
+    return {one["stage"]: (one["peak_memory"], found[one["stage"]]) for one in stages}
+
+
+@pytest.mark.parametrize("precision", ["float32", "auto"])
+@pytest.mark.parametrize(("shape", "filters"), [((200, 464, 480), 16), ((96, 300, 300), 32)])
+def test_a_training_needs_what_was_planned(
+    shape: tuple[int, int, int], filters: int, precision: str, tmp_path: Path
+) -> None:
+    volume(tmp_path / "in" / "t.mrc", shape=shape)
+    size = ["--cube_size", 64, "--crop_size", 96, "--filter_base", filters, "--batch_size", 4, "--precision", precision]
+    short = ["--ncube", 20, "--rotations", 4, "--iterations", 2, "--epochs", 1, "--steps_per_epoch", 3]
+    words = ["train", "--input_dir", tmp_path / "in", "--run_dir", tmp_path / "run", "--tilt_range", -60, 60]
+    for stage, (planned, found) in planned_and_found([*words, *size, *short], tmp_path / "run").items():
+        print(f"{stage}: planned {planned / GIBIBYTE:.2f} GiB, found {found / GIBIBYTE:.2f}")
+        assert planned == pytest.approx(found, rel=0.1), stage
+
+
+@pytest.mark.parametrize("shape", [(64, 200, 200), (256, 600, 600)])
+def test_a_prediction_needs_what_was_planned(shape: tuple[int, int, int], tmp_path: Path) -> None:
+    volume(tmp_path / "in" / "t.mrc", shape=shape)
+    model = small_model(tmp_path / "m.h5", filter_base=8, depth=3, convs_per_depth=2)
+    words = ["predict", model, tmp_path / "in", "--out", tmp_path / "out"]
+    ((planned, found),) = planned_and_found(words, tmp_path / "out").values()
+    print(f"planned {planned / GIBIBYTE:.2f} GiB, found {found / GIBIBYTE:.2f}")
+    assert planned == pytest.approx(found, rel=0.1)
