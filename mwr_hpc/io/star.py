@@ -189,8 +189,7 @@ class _Row:
                 return low, high
             if (low is None) != (high is None):
                 raise InputError(
-                    f"{self.source}: line {self.line} gives only one of {columns[0]} and {columns[1]}; "
-                    "give both"
+                    f"{self.source}: line {self.line} gives only one of {columns[0]} and {columns[1]}; give both"
                 )
         series = self._path(SERIES)
         return read_tilt_range(series) if series is not None and series.is_file() else None
@@ -208,6 +207,4 @@ class _Row:
         try:
             return None if text is None else float(text)
         except ValueError as error:
-            raise InputError(
-                f"{self.source}: line {self.line} has {text!r} as {column}; expected a number"
-            ) from error
+            raise InputError(f"{self.source}: line {self.line} has {text!r} as {column}; expected a number") from error

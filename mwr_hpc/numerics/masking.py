@@ -150,9 +150,7 @@ def _moments(volume: _Binned) -> tuple[float, float]:
     return mean, float(np.sqrt(np.mean(variances) + np.var(means)))
 
 
-def _slabs(
-    volume: _Binned, mean: float, scale: float, side: int
-) -> Iterator[tuple[int, slice, NDArray[np.float32]]]:
+def _slabs(volume: _Binned, mean: float, scale: float, side: int) -> Iterator[tuple[int, slice, NDArray[np.float32]]]:
     """Yield the first row of each slab, the slab's place in what was read, and that, normalised.
 
     Each slab comes with a halo as wide as the filters reach; they reflect at the faces of the volume only.

@@ -202,6 +202,7 @@ def _crops(settings: TrainSettings, entry: TomogramEntry) -> int:
 
 def _training_memory(settings: TrainSettings, prepared: Sequence[_Prepared], network: NetworkSize) -> dict[str, int]:
     architecture, crop = _architecture(settings), settings.crop_size
+    precision = resolve_precision(settings.precision)
     most: Counter[str] = Counter()
     for one in prepared:
         volume = open_volume(one.entry.path)
@@ -210,11 +211,10 @@ def _training_memory(settings: TrainSettings, prepared: Sequence[_Prepared], net
             "convert": memory.converting(volume),
             "extract": memory.extracting(volume, one.crops, crop, mask),
             "pairs": memory.pairing(one.crops, one.wedges, settings.cube_size, crop),
-            "predicted": memory.predicting_crops(one.crops, crop, settings.predict_batch_size, architecture),
+            "predicted": memory.predicting_crops(one.crops, crop, settings.predict_batch_size, architecture, precision),
         }
         most |= Counter(of_this)
     batch = max(1, settings.batch_size // settings.ranks)
-    precision = resolve_precision(settings.precision)
     most["train"] = memory.training(settings.cube_size, batch, architecture, network.values, precision)
     # The process that has trained predicts, and TensorFlow keeps what it was given.
     most["predicted"] = max(most["predicted"], most["train"])

@@ -24,14 +24,19 @@ WORKER = 104 * MEGABYTE
 TENSORFLOW = 560 * MEGABYTE
 """A process with TensorFlow and a network that has been traced."""
 
-FIRST_LEVEL_PREDICTING = 5.6
-"""Values that a network holds when it predicts, in units of a volume times its first level's filters; measured."""
+Precision = Literal["float32", "bfloat16"]
+
+PREDICTING_VALUES = {"float32": 5.6, "bfloat16": 3.6}
+"""Values of four bytes that a network holds when it predicts, in units of a volume times its first level's filters.
+
+Measured, as those of training are, with networks of the usual depth, 3, and two convolutions at each level."""
 
 TRAINING_VALUES = {"float32": 20.8, "bfloat16": 13.3}
 """The same, in values of four bytes, when it is trained on a batch; measured."""
 
 TRAINING = 680 * MEGABYTE
 """A process with TensorFlow, a network that is trained, and its batches' makers."""
+
 
 def converting(volume: Volume) -> int:
     """One layer of shards is read and one is encoded; of the next level the layers that these become."""
@@ -55,19 +60,17 @@ def pairing(count: int, wedges: int, cube_size: int, crop_size: int) -> int:
     return WORKER + _shard((count, 1 + wedges, *(cube_size,) * 3)) + round(8.6 * 4 * crop_size**3)
 
 
-def predicting_crops(count: int, crop_size: int, batch_size: int, architecture: Mapping[str, Any]) -> int:
+def predicting_crops(
+    count: int, crop_size: int, batch_size: int, architecture: Mapping[str, Any], precision: Precision
+) -> int:
     """The network at work on a batch, a shard of crops, and the crops that are read ahead."""
     batch = min(batch_size, count)
-    values = FIRST_LEVEL_PREDICTING * architecture["filter_base"] * batch + 2 * batch_size + 2
+    values = PREDICTING_VALUES[precision] * architecture["filter_base"] * batch + 2 * batch_size + 2
     return TENSORFLOW + _shard((count, *(crop_size,) * 3)) + round(4 * values * crop_size**3)
 
 
 def training(
-    cube_size: int,
-    batch_size: int,
-    architecture: Mapping[str, Any],
-    values: int,
-    precision: Literal["float32", "bfloat16"],
+    cube_size: int, batch_size: int, architecture: Mapping[str, Any], values: int, precision: Precision
 ) -> int:
     """The network with all that its gradient needs, and six batches; weights, their gradients and Adam's state."""
     volume = 4 * batch_size * cube_size**3
@@ -87,7 +90,7 @@ def correcting(
         pages = min(width * dtype.itemsize, plan.tile_shape[2] * dtype.itemsize + 4096)
         read = plan.tile_shape[0] * plan.tile_shape[1] * pages
     blended = 4 * height * width * (min(plan.tile_shape[0], volume.shape[0]) + 2 * sections_at_once)
-    network = FIRST_LEVEL_PREDICTING * architecture["filter_base"] * batch * tile
+    network = PREDICTING_VALUES["float32"] * architecture["filter_base"] * batch * tile
     return TENSORFLOW + round(4 * (network + 7 * tile)) + read + blended
 
 

@@ -87,9 +87,7 @@ class TrainingUnits:
         """Every tomogram's affine map; one of the whole set when the inputs are sub-tomograms."""
 
         def chosen(statistics: VolumeStatistics) -> Normalization:
-            return Normalization.from_statistics(
-                statistics, self.settings.normalize_percentile, self.settings.contrast
-            )
+            return Normalization.from_statistics(statistics, self.settings.normalize_percentile, self.settings.contrast)
 
         statistics = {
             identifier: VolumeStatistics.from_record(receipt.figures["statistics"])
@@ -221,8 +219,7 @@ def require_own_models(run: RunDirectory, book: ReceiptBook) -> None:
     for iteration, path in run.existing_models().items():
         if iteration not in own:
             raise InputError(
-                f"{path}: a model that the run in {run.root} did not make; move it away, or choose another "
-                "--result_dir"
+                f"{path}: a model that the run in {run.root} did not make; move it away, or choose another --result_dir"
             )
 
 

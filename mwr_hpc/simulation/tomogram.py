@@ -192,9 +192,7 @@ def make_specimen(specification: TomogramSpecification, emit: Emit = ignore) -> 
     return specimen
 
 
-def noisy_tilt_series(
-    density: FloatArray, specification: TomogramSpecification
-) -> tuple[FloatArray, FloatArray]:
+def noisy_tilt_series(density: FloatArray, specification: TomogramSpecification) -> tuple[FloatArray, FloatArray]:
     """The tilt series of two halves of the dose, (n, ny, detector_width) each, with independent noise.
 
     Parameters

@@ -34,9 +34,7 @@ def loop(columns: str, *rows: str, block: str = "") -> str:
     name=st.text("adt_01- #\"'.", min_size=1, max_size=8).map(one_quote),
 )
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_particles_come_back(
-    tmp_path: Path, rows: list[tuple[float, float, float]], scored: bool, name: str
-) -> None:
+def test_particles_come_back(tmp_path: Path, rows: list[tuple[float, float, float]], scored: bool, name: str) -> None:
     x, y, scores = np.array(rows, float).reshape(-1, 3).T
     path = tmp_path / "a.star"
     write_picks(path, x, y, name, scores if scored else None)

@@ -56,9 +56,7 @@ def test_a_good_tomogram_gives_no_warning(tmp_path: Path, volume: np.ndarray) ->
         (None, "no tilt range is given; train would take -60 60"),
     ],
 )
-def test_wrong_tilts_are_named(
-    tmp_path: Path, volume: np.ndarray, told: tuple[float, float] | None, says: str
-) -> None:
+def test_wrong_tilts_are_named(tmp_path: Path, volume: np.ndarray, told: tuple[float, float] | None, says: str) -> None:
     assert says in texts(looked_at(write(tmp_path / "a.mrc", volume), told), "warning")
 
 

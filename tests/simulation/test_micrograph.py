@@ -233,5 +233,3 @@ def test_another_specification_is_refused_and_a_stop_obeyed(tmp_path: Path) -> N
     simulate_micrographs(specification, 1, tmp_path)
     with pytest.raises(ConfigError, match=r"simulated with seed 0 \(now 5\); give another folder"):
         simulate_micrographs(replace(specification, seed=5), 1, tmp_path)
-
-
