@@ -131,12 +131,22 @@ def test_a_trial_tells_the_hours_and_leaves_nothing(tmp_path: Path, monkeypatch:
     small_model("model.h5")
     before = files_below(tmp_path)
     words = [word for name, value in SMALLEST.items() for word in (f"--{name}", value)]
+
+    def stages_of(*words: object) -> list[dict]:
+        ended = run("plan", *words, "--json")
+        assert ended.code == 0, ended
+        return json.loads(ended.out[ended.out.index("{") :])["stages"]
+
     for command in (
         ["train", "--input_dir", "in", *words, "--iterations", 4],
         ["predict", "model.h5", "in", "--cube_size", 16, "--crop_size", 24],
     ):
-        ended = run("plan", *command, "--measure", "--json")
-        assert ended.code == 0, ended
-        stages = json.loads(ended.out[ended.out.index("{") :])["stages"]
+        stages = stages_of(*command, "--measure")
         assert all(one["cpu_hours"] > 0 and one["gpu_hours"] is not None for one in stages)
+        if command[0] == "train":
+            planned, measured = (
+                {one["stage"]: one["peak_memory"] for one in some} for some in (stages_of(*command), stages)
+            )
+            assert measured["train"] == measured["predicted"] > 300 * 2**20
+            assert measured["convert"] == planned["convert"] and measured["train"] != planned["train"]
     assert files_below(tmp_path) == before
