@@ -25,7 +25,8 @@ import numpy as np
 
 from mwr_hpc.boxnet import pick
 from mwr_hpc.boxnet.candidates import Candidates, Rules, read_candidates, write_candidates
-from mwr_hpc.boxnet.network import METHOD, Architecture, build_network, initialise
+from mwr_hpc.boxnet.network import Architecture, build_network, initialise
+from mwr_hpc.boxnet.registry import METHOD
 from mwr_hpc.io.micrograph import read_micrograph
 from mwr_hpc.io.mrc import MrcWriter
 from mwr_hpc.numerics.keyed_random import keyed_generator

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mwr_hpc.boxnet.network import METHOD, Architecture, build_network, initialise
+from mwr_hpc.boxnet.network import Architecture, build_network, initialise
+from mwr_hpc.boxnet.registry import METHOD
 from mwr_hpc.io.mrc import MrcWriter
 from mwr_hpc.io.picks import read_picks
 from mwr_hpc.numerics.keyed_random import keyed_generator

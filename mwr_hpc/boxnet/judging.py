@@ -1,6 +1,7 @@
 """How good a network in training already is at picking: average precision on held-out micrographs, and a threshold."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,14 @@ from mwr_hpc.boxnet.curate import find_picks
 from mwr_hpc.boxnet.examples import Example
 from mwr_hpc.boxnet.network import Architecture
 from mwr_hpc.boxnet.pick import Labeller
-from mwr_hpc.numerics.detection import Scored, average_precision, best_f1_threshold
+from mwr_hpc.numerics.detection import Scored, average_precision, supported_threshold
 from mwr_hpc.training.engine import Engine
 
 MICROGRAPHS = 6
 """Held-out micrographs that are picked after every epoch, at most."""
+
+SUPPORTING = 24
+"""Taught micrographs that help to find a threshold, at most."""
 
 TOLERANCE = 0.5
 """Largest distance of a pick from its particle, in diameters."""
@@ -48,12 +52,19 @@ class PickJudge:
         value = 0.0
         if self._is_first():
             with self._engine.averaged():
-                value = average_precision(self._scored(MICROGRAPHS), TOLERANCE)
+                value = average_precision(self._scored(self._examples.held_out[:MICROGRAPHS]), TOLERANCE)
         return {"average_precision": self._told(value)}
 
     def threshold(self) -> float | None:
-        """Probability at which F1 is best on all held-out micrographs; None when none does any good."""
-        told = self._told(best_f1_threshold(self._scored(None), TOLERANCE)[0] if self._is_first() else 0.0)
+        """Score at which F1 is best on held-out micrographs, as far as they can tell; None when none does any good.
+
+        Beside them as many of the taught ones as `SUPPORTING` have a say; see `supported_threshold`.
+        """
+        value = 0.0
+        if self._is_first():
+            held_out, taught = self._examples.held_out, self._examples.training[:SUPPORTING]
+            value = supported_threshold(self._scored(held_out), self._scored(taught), TOLERANCE)
+        told = self._told(value)
         return told if math.isfinite(told) else None
 
     def _is_first(self) -> bool:
@@ -63,8 +74,8 @@ class PickJudge:
         told: NDArray[Any] = self._engine.communicator.broadcast(np.array([value]))
         return float(told[0])
 
-    def _scored(self, most: int | None) -> list[Scored]:
-        return [self._pick(self._examples.read(name)) for name in self._examples.held_out[:most]]
+    def _scored(self, names: Sequence[str]) -> list[Scored]:
+        return [self._pick(self._examples.read(name)) for name in names]
 
     def _pick(self, example: Example) -> Scored:
         """Positions in diameters, of which each micrograph of a corpus may have its own.

@@ -30,6 +30,8 @@ def disc_radius(diameter: float) -> float:
 def unpicked_margin(positives: NDArray[np.floating], shape: tuple[int, int], diameter: float) -> float:
     """Width of the margin in which nobody picked, as programs leave one; 0 where chance can have left it empty.
 
+    It ends where the label of the outermost particle begins.
+
     Parameters
     ----------
     positives
@@ -46,7 +48,7 @@ def unpicked_margin(positives: NDArray[np.floating], shape: tuple[int, int], dia
     inner = np.maximum(sides - 2 * max(width, 0.0), 0) / sides
     if inner.prod() ** len(positives) > CHANCE:
         return 0.0
-    return min(width, WIDEST_MARGIN * diameter)
+    return max(0.0, min(width, WIDEST_MARGIN * diameter) - disc_radius(diameter))
 
 
 def clear_margin(weights: NDArray[np.float32], width: float) -> None:

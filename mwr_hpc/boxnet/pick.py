@@ -65,9 +65,12 @@ class Labeller:
         return winners(self.probabilities(image), self.background_weight)
 
 
-def contamination_share(probabilities: Image) -> Image:
-    """Contamination's share of what is no particle, (h, w), from (h, w, 3)."""
-    background, contamination = probabilities[..., BACKGROUND], probabilities[..., CONTAMINATION]
+def contamination_share(probabilities: Image, background_ratio: float = 1.0) -> Image:
+    """Contamination's share of what is no particle, (h, w), from (h, w, 3).
+
+    As a network would see it in whose training background weighs `background_ratio` times as much.
+    """
+    background, contamination = probabilities[..., BACKGROUND] * background_ratio, probabilities[..., CONTAMINATION]
     return contamination / np.maximum(background + contamination, np.finfo(np.float32).tiny)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.atomic import disk_full_reported, partial_path, require_writable
-from mwr_hpc.training.model_file import Description, read_description
+from mwr_hpc.training.model_file import Description, Weights, read_description, read_model
 
 PACKAGED = Path(__file__).parent / "models"
 """Models that come with the program."""
@@ -168,3 +168,21 @@ def _described(name: str, path: Path) -> RegisteredModel:
     except InputError as error:
         return RegisteredModel(name, path, None, written, str(error))
     return RegisteredModel(name, path, description, written)
+
+
+def read_picking_model(path: Path) -> tuple[Description, Weights]:
+    """Read the description and the weights of a model that picks.
+
+    Raises
+    ------
+    InputError
+        The file is damaged or no model of this method, or says less than picking needs to know.
+    """
+    description, weights = read_model(path, METHOD)
+    missing = {"architecture", "background_weight", "masks", "pixel_size", "threshold"} - description.keys()
+    if missing:
+        raise InputError(
+            f"{path}: the model does not tell its {', '.join(sorted(missing))}: it was written by another version of "
+            "the program; train it again with mwr-hpc boxnet retrain"
+        )
+    return description, weights

@@ -25,8 +25,9 @@ from mwr_hpc.boxnet.judging import PickJudge
 from mwr_hpc.boxnet.labels import BACKGROUND, CLASSES, PARTICLE
 from mwr_hpc.boxnet.loss import background_weight, label_loss
 from mwr_hpc.boxnet.masks import knows_masks, relabelling
-from mwr_hpc.boxnet.network import GROUP, METHOD, Architecture, build_network, initialise
+from mwr_hpc.boxnet.network import GROUP, Architecture, build_network, initialise
 from mwr_hpc.boxnet.pick import Image, contamination_share, loaded
+from mwr_hpc.boxnet.registry import METHOD, read_picking_model
 from mwr_hpc.errors import InputError
 from mwr_hpc.events import Emit, Notice, ShouldStop
 from mwr_hpc.training.checkpoint import CheckpointFolder, config_hash
@@ -40,7 +41,6 @@ from mwr_hpc.training.model_file import (
     Weights,
     checksum,
     named_weights,
-    read_model,
     set_weights,
     write_model,
 )
@@ -135,10 +135,10 @@ class Training:
         parameters = self.parameters
         configure(parameters.get("gpuID"), parameters["deterministic"])
         precision = resolve_precision(parameters["precision"])
-        inherited = read_model(self.parent, METHOD) if self.parent is not None else None
+        inherited = read_picking_model(self.parent) if self.parent is not None else None
         architecture = _architecture(inherited, parameters)
         masks = knows_masks(inherited[0] if inherited else {}, self.new, self.old, parameters["train_mask"])
-        source, shares = self._source(masks, self._believed(inherited))
+        source, shares = self._source(masks, inherited)
         order = self._order()
         engine = _engine(
             architecture,
@@ -195,16 +195,19 @@ class Training:
             write_model(output, description, named_weights(engine.model))
         return {**figures, "masks": masks, "precision": precision}
 
-    def _believed(self, inherited: tuple[Description, Weights] | None) -> Callable[[Image], Image] | None:
-        """What the parent says of contamination in an image, where it knows any."""
+    def _believed(
+        self, inherited: tuple[Description, Weights] | None, background_weight: float
+    ) -> Callable[[Image], Image] | None:
+        """What the parent says of contamination in an image, where it knows any, at this training's class weight."""
         if inherited is None or not inherited[0]["masks"]:
             return None
         assert self.parent is not None, "what is inherited comes from it"
         labeller = loaded(self.parent, self.parent.stat().st_mtime_ns)
-        return lambda image: contamination_share(labeller.probabilities(image))
+        ratio = background_weight / labeller.background_weight
+        return lambda image: contamination_share(labeller.probabilities(image), ratio)
 
     def _source(
-        self, masks: bool, believed: Callable[[Image], Image] | None
+        self, masks: bool, inherited: tuple[Description, Weights] | None
     ) -> tuple[PatchSource, NDArray[np.float64]]:
         parameters, mix = self.parameters, self._mix()
         sets = {NEW: (self.new, relabelling(masks, parameters["train_mask"]))}
@@ -221,6 +224,7 @@ class Training:
                 "Look at the positive, uncertain and mask files that the examples were prepared from"
             )
         weight = background_weight(counted[PARTICLE], counted[BACKGROUND])
+        believed = self._believed(inherited, weight)
         return PatchSource(sets, parameters["patch"], parameters["seed"], weight, believed), counted
 
     def _mix(self) -> Mix:

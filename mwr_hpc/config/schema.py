@@ -220,7 +220,7 @@ class SimulateSettings(Settings):
     contrast: Literal["dark", "bright"] = option("dark", "Of all volumes: protein dark or bright.", group=OUTPUT)
     seed: int = option(0, "Of all random numbers; the same seed gives the same bytes.", group=OUTPUT, ge=0)
     shape: Size3 = option((96, 160, 160), "Sizes along z, y and x.", group=SPECIMEN, unit="voxels", values=3)
-    voxel_size: float = option(10.0, "Edge of a voxel.", group=SPECIMEN, unit="angstrom", gt=0)
+    voxel_size: float = option(10.0, "Edge of a voxel.", group=SPECIMEN, unit="angstrom", ge=2)
     density_maps: FilePaths = option(
         (), "MRC files of one macromolecule each; none: built-in shapes.", group=SPECIMEN, must_exist="file"
     )

@@ -50,7 +50,7 @@ def read_tables(path: Path) -> list[StarTable]:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise InputError(f"{path}: not a STAR file ({reason}); give a STAR file, of RELION or Warp") from error
     tables: list[StarTable] = []
-    block, in_loop = None, False
+    block, in_loop, items = None, False, False
     for number, line in enumerate(lines, 1):
         words = _words(line)
         # Quoted words are values, whatever they begin with.
@@ -58,18 +58,21 @@ def read_tables(path: Path) -> list[StarTable]:
         if not words:
             continue
         if first.startswith("data_"):
-            block, in_loop = first.removeprefix("data_"), False
+            block, in_loop, items = first.removeprefix("data_"), False, False
         elif block is None:
             raise InputError(f"{path}: not a STAR file: line {number} begins with {first!r}, expected data_<name>")
         elif first == "loop_":
             tables.append(StarTable(block))
-            in_loop = True
+            in_loop, items = True, False
         elif first.startswith("_") and in_loop and not tables[-1].lines:
-            tables[-1].columns[first.removeprefix("_")] = []
-        elif first.startswith("_"):
-            if in_loop or not tables or tables[-1].block != block:
+            name = first.removeprefix("_")
+            if name in tables[-1].columns:
+                raise InputError(f"{path}: line {number} names the column {name} a second time; remove one of them")
+            tables[-1].columns[name] = []
+        elif first.startswith("_") and not (in_loop and len(words) == len(tables[-1].columns)):
+            if not items:
                 tables.append(StarTable(block, lines=[number]))
-                in_loop = False
+                in_loop, items = False, True
             tables[-1].columns[first.removeprefix("_")] = [words[1] if len(words) > 1 else ""]
         elif in_loop and len(words) == len(tables[-1].columns):
             tables[-1].lines.append(number)
@@ -121,7 +124,12 @@ def write_lines(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]
 
 
 def _quoted(text: str) -> str:
-    """A text as one word; an empty one is None, since STAR has no empty values."""
+    """A text as one word; an empty one is None, since STAR has no empty values.
+
+    STAR has no way to write both quotes in one value: double ones become single ones then.
+    """
+    if '"' in text and "'" in text:
+        text = text.replace('"', "'")
     if _words(text) == [text] and not text.startswith(("_", "data_", "loop_")):
         return text
     quote = "'" if '"' in text else '"'

@@ -85,6 +85,17 @@ class Curve:
         """Harmonic mean of precision and recall at each threshold."""
         return 2 * self.matched / (self.picks + self.truths)
 
+    def between(self) -> NDArray[np.float64]:
+        """What lies midway between each threshold and the next; detections *above* it are those of the first."""
+        lower = np.append(self.thresholds[1:], 0.0)
+        levels: NDArray[np.float64] = (self.thresholds + np.minimum(lower, self.thresholds)) / 2
+        return levels
+
+    def f1_above(self, levels: NDArray[np.float64]) -> NDArray[np.float64]:
+        """F1 of the detections above each level."""
+        passing = np.searchsorted(-self.thresholds, -levels, side="left")
+        return np.append(0.0, self.f1())[passing]
+
 
 def match(truth: Positions, picks: Positions, tolerance: float) -> Pairs:
     """Pair true with detected positions: as many pairs as there can be, and of these the smallest sum of distances.
@@ -239,9 +250,24 @@ def best_f1_threshold(micrographs: Sequence[Scored], tolerance: float) -> tuple[
     if not len(found.thresholds) or not found.matched.any():
         return math.inf, 0.0
     best = int(np.argmax(found.f1()))
-    upper = found.thresholds[best]
-    lower = found.thresholds[best + 1] if best + 1 < len(found.thresholds) else 0.0
-    return float((upper + min(lower, upper)) / 2), float(found.f1()[best])
+    return float(found.between()[best]), float(found.f1()[best])
+
+
+def supported_threshold(held_out: Sequence[Scored], taught: Sequence[Scored], tolerance: float) -> float:
+    """A threshold at which F1 is largest on held-out micrographs, as far as these can tell.
+
+    Of thresholds whose F1 there is within one standard error of the largest (Breiman et al. 1984, Classification and
+    Regression Trees, 3.4.3; that of a share among so many particles) the one with the largest F1 on all micrographs: a
+    single one, held out, often has its largest F1 by chance where it is. Infinite as in `best_f1_threshold`.
+    """
+    threshold, largest = best_f1_threshold(held_out, tolerance)
+    if not math.isfinite(threshold):
+        return threshold
+    error = math.sqrt(largest * (1 - largest) / sum(len(one.truth) for one in held_out))
+    every = curve([*held_out, *taught], tolerance)
+    levels = every.between()
+    near = curve(held_out, tolerance).f1_above(levels) >= largest - error
+    return float(levels[near][np.argmax(every.f1()[near])])
 
 
 def score(micrographs: Sequence[Scored], tolerance: float, threshold: float = -math.inf) -> Scores:

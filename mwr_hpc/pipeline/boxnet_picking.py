@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mwr_hpc.boxnet.candidates import Rules
-from mwr_hpc.boxnet.registry import METHOD, find_model
+from mwr_hpc.boxnet.registry import find_model, read_picking_model
 from mwr_hpc.cluster.pool import Pool
 from mwr_hpc.config.boxnet_picking import PickSettings
 from mwr_hpc.errors import ConfigError, InputError
@@ -25,7 +25,6 @@ from mwr_hpc.pipeline.receipts import ReceiptBook, checksum, fingerprint
 from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner, nothing_usable
 from mwr_hpc.pipeline.sweep import Share, locked, quarantine_of
 from mwr_hpc.pipeline.units import Claim, Unit, partials_removed
-from mwr_hpc.training.model_file import read_model
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,7 @@ def _read_model(settings: PickSettings) -> Model:
     """Read the model whole, so that a damaged one is refused before anything is written."""
     assert settings.model is not None, "the settings require a model"
     path = find_model(settings.model)
-    description, _ = read_model(path, METHOD)
+    description, _ = read_picking_model(path)
     model = Model(path, checksum(path), description)
     if settings.pixel_size is not None and abs(settings.pixel_size / model.pixel_size - 1) > 0.01:
         raise ConfigError(

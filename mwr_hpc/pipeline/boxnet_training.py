@@ -12,7 +12,7 @@ from typing import Any
 
 from mwr_hpc.boxnet.corpus import Examples, open_corpus
 from mwr_hpc.boxnet.examples import ExampleStore
-from mwr_hpc.boxnet.registry import find_model, publish, require_free
+from mwr_hpc.boxnet.registry import find_model, publish, read_picking_model, require_free
 from mwr_hpc.config.boxnet_training import GENERIC, NONE, RetrainSettings
 from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, Notice, ShouldStop
@@ -162,12 +162,9 @@ def _read_parent(settings: RetrainSettings) -> Parent | None:
     """Read the parent whole, so that a damaged one is refused before anything is written."""
     if settings.from_scratch:
         return None
-    from mwr_hpc.boxnet.network import METHOD
-    from mwr_hpc.training.model_file import read_model
-
     assert settings.parent is not None, "the settings require a parent"
     path = find_model(settings.parent)
-    description, _ = read_model(path, METHOD)
+    description, _ = read_picking_model(path)
     return Parent(path, checksum(path), description)
 
 

@@ -89,8 +89,12 @@ def measured_train(settings: TrainSettings, plan: Plan, emit: Emit, should_stop:
         "train": _on_all(samples / curves[-1]["samples_per_second"]),
         "predicted": _on_all(done["predicted"].seconds * crops * (iterations - 1)),
     }
-    # Batches are as large as they will be, and the network, too.
-    return with_hours(plan, hours, dict.fromkeys(("train", "predicted"), trained.peak_memory))
+    if settings.ranks > 1:  # the trial's one rank works on the whole batch
+        return with_hours(plan, hours)
+    planned = {one.stage: one.peak_memory for one in plan.stages}
+    # Batches of training are as large as they will be; those of prediction may be larger than the trial's few crops.
+    predicted = max(trained.peak_memory, planned["predicted"] if planned["predicted"] > planned["train"] else 0)
+    return with_hours(plan, hours, {"train": trained.peak_memory, "predicted": predicted})
 
 
 def measured_predict(settings: PredictSettings, plan: Plan) -> Plan:

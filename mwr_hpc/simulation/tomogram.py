@@ -89,7 +89,7 @@ class TomogramSpecification:
             raise ConfigError(f"tilt_range {self.tilt_range}: {error}") from error
         widest = self.tilt_range[1] - self.tilt_range[0]
         _require(len(self.shape) == 3 and min(self.shape) >= 16, "shape", self.shape, "three sizes of at least 16")
-        _require(self.voxel_size > 0, "voxel_size", self.voxel_size, "more than 0 angstrom")
+        _require(self.voxel_size >= 2, "voxel_size", self.voxel_size, "2 angstrom or more")
         _require(0 < self.tilt_step <= widest, "tilt_step", self.tilt_step, f"above 0, at most {widest:g} degrees")
         _require(self.snr is None or self.snr > 0, "snr", self.snr, "more than 0, or none for no noise")
         _require(0 <= self.crowding <= 0.5, "crowding", self.crowding, "a share of the volume from 0 to 0.5")

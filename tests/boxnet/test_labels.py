@@ -94,13 +94,16 @@ def test_places_far_outside_paint_nothing(place: tuple[float, float]) -> None:
 
 
 def test_a_margin_that_chance_cannot_have_left_empty_is_unpicked() -> None:
-    """Of 200 particles within 30 pixels of no edge of 200 x 300: 140 x 240 pixels, 0.56^200 by chance."""
+    """Of 200 particles within 30 pixels of no edge of 200 x 300: 140 x 240 pixels, 0.56^200 by chance.
+
+    Labels, of radius 3 and 1.5, count whole.
+    """
     inner = keyed_generator(0, "margin").uniform(30, (169, 269), (198, 2))
     places = np.vstack([inner, [[29.5, 100], [100, 269.5]]])
-    assert unpicked_margin(places, (200, 300), 24.0) == pytest.approx(30.0)
-    assert unpicked_margin(places, (200, 300), 12.0) == pytest.approx(18.0)  # one and a half diameters at most
+    assert unpicked_margin(places, (200, 300), 24.0) == pytest.approx(30.0 - 3)
+    assert unpicked_margin(places, (200, 300), 12.0) == pytest.approx(18.0 - 1.5)  # one and a half diameters at most
     assert unpicked_margin(places[:8], (200, 300), 24.0) == 0  # 0.56^8 is 0.01
-    assert unpicked_margin(np.vstack([places, [[2.0, 50.0]]]), (200, 300), 24.0) == pytest.approx(2.5, abs=0.01)
+    assert unpicked_margin(np.vstack([places, [[2.0, 50.0]]]), (200, 300), 24.0) == 0  # 2.5, less than a label
     assert unpicked_margin(NOWHERE, (200, 300), 24.0) == 0
 
 
@@ -109,6 +112,7 @@ def test_a_margin_that_chance_cannot_have_left_empty_is_unpicked() -> None:
 def test_particles_anywhere_leave_hardly_any_margin(seed: int, number: int) -> None:
     places = keyed_generator(seed, "anywhere").uniform(-0.5, (199.5, 299.5), (number, 2))
     width = unpicked_margin(places, (200, 300), 24.0)
+    width += 3 * (width > 0)
     free = (200 - 2 * width) * (300 - 2 * width) / (200 * 300)
     assert width == 0 or free**number <= 1e-3
 

@@ -8,7 +8,6 @@ import pytest
 from mwr_hpc.boxnet.loss import label_loss
 from mwr_hpc.boxnet.network import (
     GROUP,
-    METHOD,
     MOMENTUM,
     Architecture,
     Normalisation,
@@ -16,6 +15,7 @@ from mwr_hpc.boxnet.network import (
     initialise,
     load_network,
 )
+from mwr_hpc.boxnet.registry import METHOD
 from mwr_hpc.errors import InputError
 from mwr_hpc.training.communicator import SerialCommunicator
 from mwr_hpc.training.engine import Batch, Engine
@@ -86,10 +86,18 @@ def test_a_model_file_gives_the_same_network(tmp_path):
     engine = fresh_engine()
     engine.apply(engine.gradients(some_batch()))
     path = tmp_path / "model.h5"
-    write_model(path, {"method": METHOD, "architecture": ARCHITECTURE.to_record()}, named_weights(engine.model))
+    told = {"architecture": ARCHITECTURE.to_record(), "masks": True, "pixel_size": 8.0, "threshold": 0.5}
+    write_model(path, {"method": METHOD, **told, "background_weight": 0.3}, named_weights(engine.model))
     network, description = load_network(path, "float32")
     assert Architecture.from_record(description["architecture"]) == ARCHITECTURE
     np.testing.assert_array_equal(network(images()), engine.model(images()))
+
+
+def test_a_model_that_says_too_little_to_pick_with_is_refused(tmp_path):
+    told = {"architecture": ARCHITECTURE.to_record(), "masks": True, "pixel_size": 8.0, "threshold": 0.5}
+    write_model(tmp_path / "model.h5", {"method": METHOD, **told}, [])
+    with pytest.raises(InputError, match=r"does not tell its background_weight.*train it again"):
+        load_network(tmp_path / "model.h5", "float32")
 
 
 def test_a_model_of_another_kind_is_refused(tmp_path):

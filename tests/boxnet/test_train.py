@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from mwr_hpc.boxnet.labels import CONTAMINATION, PARTICLE
-from mwr_hpc.boxnet.network import METHOD, load_network
+from mwr_hpc.boxnet.network import load_network
+from mwr_hpc.boxnet.registry import METHOD
 from mwr_hpc.boxnet.train import DEFAULT_THRESHOLD
 from mwr_hpc.errors import InputError, StopRequested
 from mwr_hpc.events import EpochFinished, Notice

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from launching import Launcher
-from mwr_hpc.boxnet.network import METHOD
+from mwr_hpc.boxnet.registry import METHOD
 from mwr_hpc.errors import ConfigError
 from mwr_hpc.training.curves import read_curves
 from mwr_hpc.training.model_file import read_model

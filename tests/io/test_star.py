@@ -6,6 +6,7 @@ import pytest
 
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.star import TomogramRow, read_tomogram_list, write_tomogram_list
+from mwr_hpc.io.star_text import read_tables, write_table
 
 
 def star(path: Path, columns: list[str], *lines: str) -> Path:
@@ -96,3 +97,28 @@ def test_what_is_no_list_is_refused_by_name(tmp_path: Path, content: bytes) -> N
 def test_a_missing_list_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         read_tomogram_list(tmp_path / "l.star")
+
+
+def test_names_that_begin_with_an_underscore_are_rows(tmp_path: Path) -> None:
+    path = star(tmp_path / "l.star", ["rlnTomoName", "rlnMicrographName"], "a b.mrc", "_c d.mrc")
+    assert [row.name for row in read_tomogram_list(path)] == ["a", "_c"]
+
+
+def test_blocks_of_one_name_are_two(tmp_path: Path) -> None:
+    path = star(tmp_path / "l.star", ["rlnMicrographName"], "a.mrc", "b.mrc", "", "data_global", "", "_rlnVoltage 300")
+    loop, items = read_tables(path)
+    assert loop.columns == {"rlnMicrographName": ["a.mrc", "b.mrc"]} and items.columns == {"rlnVoltage": ["300"]}
+    assert len(read_tomogram_list(path)) == 2
+
+
+def test_a_column_named_twice_is_refused(tmp_path: Path) -> None:
+    path = star(tmp_path / "l.star", ["rlnMicrographName", "rlnVoltage", "rlnVoltage"], "a.mrc 1 2")
+    with pytest.raises(InputError, match=r"l\.star: line 8 names the column rlnVoltage a second time"):
+        read_tomogram_list(path)
+
+
+def test_any_quotes_can_be_written(tmp_path: Path) -> None:
+    said = ["plain", "two words", "it's", 'a "b" c', """both ' and " here""", "", "_x", "#5"]
+    write_table(tmp_path / "t.star", {"text": said})
+    (table,) = read_tables(tmp_path / "t.star")
+    assert table.columns["text"] == [*said[:4], "both ' and ' here", "None", "_x", "#5"]

@@ -15,6 +15,7 @@ from mwr_hpc.numerics.detection import (
     curve,
     match,
     score,
+    supported_threshold,
 )
 from mwr_hpc.numerics.keyed_random import keyed_generator
 
@@ -134,3 +135,34 @@ def test_the_curve_counts_what_match_pairs(truth: np.ndarray, picks: np.ndarray,
     again = curve([Scored(truth[::-1], picks[order], scores[order])], tolerance)
     assert again.matched.tolist() == found.matched.tolist()
     assert 0 <= found.average_precision() <= 1
+
+
+def spread(scores: list[float], right: list[bool]) -> Scored:
+    """Detections far apart from one another, each right or wrong."""
+    picks = np.column_stack([10.0 * np.arange(len(scores)), np.zeros(len(scores))])
+    return Scored(picks[np.array(right, bool)], picks, np.array(scores))
+
+
+def test_where_a_held_out_micrograph_cannot_tell_the_taught_ones_do() -> None:
+    """Held out, 4 particles: F1 is 4/6 above 0.75, 6/8 above 0.55, 8/9 above 0.45, of which the error is 0.16."""
+    held_out = spread([0.9, 0.8, 0.7, 0.6, 0.5, 0.4], [True, True, False, True, True, False])
+    taught = spread([0.95, 0.92, 0.88, 0.86, 0.3, 0.2], [True] * 4 + [False] * 2)
+    assert best_f1_threshold([held_out], 1.0) == (pytest.approx(0.45), pytest.approx(8 / 9))
+    assert supported_threshold([held_out], [], 1.0) == pytest.approx(0.45)
+    assert supported_threshold([held_out], [taught], 1.0) == pytest.approx(0.45)
+    many = [spread([0.65, 0.55, 0.5], [False] * 3)] * 5 + [taught] * 5
+    assert supported_threshold([held_out], many, 1.0) == pytest.approx((0.6 + 0.55) / 2)
+    # With a hundred times as many particles 6/8 is no longer what 8/9 may be by chance.
+    assert supported_threshold([held_out] * 100, many, 1.0) == pytest.approx(0.45)
+    assert supported_threshold([spread([0.5], [False])], many, 1.0) == math.inf
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.integers(1, 9), st.booleans()), min_size=1, max_size=20))
+def test_levels_between_thresholds_tell_detections_apart_as_these_do(found: list[tuple[int, bool]]) -> None:
+    one = spread([score / 10 for score, _ in found], [right for _, right in found])
+    counted = curve([one], 1.0)
+    assert counted.f1_above(counted.between()).tolist() == counted.f1().tolist()
+    assert counted.f1_above(np.array([1.0])).tolist() == [0.0]
+    for level in counted.between():
+        assert score([one], 1.0, level).f1 == pytest.approx(counted.f1_above(np.array([level]))[0])

@@ -181,7 +181,7 @@ def test_too_many_particles_are_noticed(tmp_path: Path) -> None:
         {"snr": 0.0},
         {"crowding": 0.9},
         {"gold": -1},
-        {"voxel_size": 0.0},
+        {"voxel_size": 1.9},
         {"contrast": "grey"},
     ],
 )
