@@ -46,7 +46,8 @@ def converting(volume: Volume) -> int:
     coarser = 0.0
     if len(level_shapes(volume.shape)) > 1:
         coarser = layer / 8 * (1 if layers <= 2 else 3)
-    return WORKER + round(min(2, layers) * layer + coarser)
+    held = min(2 * grid_of(volume.shape).shard[0], depth) * height * width * dtype.itemsize
+    return WORKER + round(held + coarser)
 
 
 def extracting(volume: Volume, count: int, crop_size: int, mask: Volume | None) -> int:
