@@ -153,23 +153,6 @@ def publish(model: Path, name: str) -> Path:
     return target
 
 
-def _files() -> dict[str, Path]:
-    """Names and files; what comes with the program cannot be replaced by a file of the same name."""
-    found = [*models_folder().glob(f"*{SUFFIX}"), *PACKAGED.glob(f"*{SUFFIX}")]
-    return {path.stem: path for path in found if path.is_file()}
-
-
-def _described(name: str, path: Path) -> RegisteredModel:
-    written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    try:
-        description = read_description(path)
-        if description.get("method") != METHOD:
-            raise InputError(f"{path}: a model for {description.get('method')!r}, which picks no particles")
-    except InputError as error:
-        return RegisteredModel(name, path, None, written, str(error))
-    return RegisteredModel(name, path, description, written)
-
-
 def read_picking_model(path: Path) -> tuple[Description, Weights]:
     """Read the description and the weights of a model that picks.
 
@@ -186,3 +169,20 @@ def read_picking_model(path: Path) -> tuple[Description, Weights]:
             "the program; train it again with mwr-hpc boxnet retrain"
         )
     return description, weights
+
+
+def _files() -> dict[str, Path]:
+    """Names and files; what comes with the program cannot be replaced by a file of the same name."""
+    found = [*models_folder().glob(f"*{SUFFIX}"), *PACKAGED.glob(f"*{SUFFIX}")]
+    return {path.stem: path for path in found if path.is_file()}
+
+
+def _described(name: str, path: Path) -> RegisteredModel:
+    written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    try:
+        description = read_description(path)
+        if description.get("method") != METHOD:
+            raise InputError(f"{path}: a model for {description.get('method')!r}, which picks no particles")
+    except InputError as error:
+        return RegisteredModel(name, path, None, written, str(error))
+    return RegisteredModel(name, path, description, written)

@@ -129,6 +129,7 @@ def write_tomogram_list(path: Path, rows: Sequence[TomogramRow]) -> None:
 
 def write_star(path: Path, block: str, records: Sequence[Mapping[str, object]]) -> None:
     """Write records, all with the same names, as one block of a STAR file, atomically."""
+    # As text: a number keeps its digits, and an id such as 007 its zeros.
     columns = {name: [str(record[name]) for record in records] for name in records[0]}
     write_table(path, columns, block)
 

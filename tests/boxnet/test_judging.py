@@ -3,6 +3,7 @@
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,9 +28,9 @@ def judged(tmp_path: Path, positives: np.ndarray, uncertain: np.ndarray) -> tupl
     labels, weights = paint(image.shape, positives / 2, NOWHERE, uncertain / 2, DIAMETER / PIXEL_SIZE, None)
     example = Example("m", image, labels, weights, (positives / 2).astype(np.float32), False, DIAMETER)
     labeller = loaded(spot_model(tmp_path / "spots.h5"), 0)
-    engine = SimpleNamespace(predict=labeller.network, communicator=ALONE, averaged=nullcontext)
+    engine: Any = SimpleNamespace(predict=labeller.network, communicator=ALONE, averaged=nullcontext)
     examples = Examples([example])
-    judge = PickJudge(engine, labeller.architecture, 1.0, examples)  # type: ignore[arg-type]
+    judge = PickJudge(engine, labeller.architecture, 1.0, examples)
     return judge.figures()["average_precision"], judge.threshold()
 
 
