@@ -7,8 +7,9 @@ same codec; any Zarr v3 program reads them. https://zarr-specs.readthedocs.io/en
 import io
 import itertools
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -34,6 +35,9 @@ COMPRESSOR = BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle")
 _BLOSC = Blosc("zstd", 3, Blosc.BITSHUFFLE)
 ABSENT = 2**64 - 1
 """Offset and size of a chunk that is not there."""
+
+PARTS_AHEAD = 8
+"""Encoded chunks that may wait to be written: a megabyte each at most."""
 
 INDEX_ENTRY_BYTES, INDEX_CHECKSUM_BYTES = 16, 4
 
@@ -115,13 +119,14 @@ def index_bytes(index: NDArray[np.uint64]) -> bytes:
 
 
 class ShardWriter:
-    """Writes the shards of one array or several: one thread encodes and writes, another waits for the disk.
+    """Writes the shards of one array or several: one thread encodes, one writes, and one waits for the disk.
 
     A context manager. When its block ends all is on the disk, or what went wrong is raised and nobody writes any more.
     """
 
     def __init__(self) -> None:
         self._encoder = ThreadPoolExecutor(1, "encode shards")
+        self._pages = ThreadPoolExecutor(1, "write shards")
         self._disk = ThreadPoolExecutor(1, "synchronise shards")
         self._encodings: list[Future[None]] = []
         self._writing: Future[None] | None = None
@@ -139,6 +144,7 @@ class ShardWriter:
                 self._synchronised()
         finally:
             self._encoder.shutdown(cancel_futures=True)
+            self._pages.shutdown()
             self._disk.shutdown(cancel_futures=True)
 
     def put(self, shards: Iterable[tuple[Path, Array]], grid: Grid, dtype: np.dtype[Any]) -> "Future[None]":
@@ -156,12 +162,24 @@ class ShardWriter:
     def _encode(self, shards: list[tuple[Path, Array]], grid: Grid, dtype: np.dtype[Any]) -> None:
         for path, block in shards:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("wb", buffering=0) as stream:
-                for part in encode_shard(block, grid, dtype):
-                    write_all(stream, part)
+            self._write(path, encode_shard(block, grid, dtype))
             # The disk works on while the next shard is encoded, and does not fall behind by more than that.
             self._synchronised()
             self._writing = self._disk.submit(sync_path, path)
+
+    def _write(self, path: Path, parts: Iterator[bytes]) -> None:
+        """Write a file's parts in order, while the next ones are encoded."""
+        with path.open("wb", buffering=0) as stream:
+            writes: deque[Future[None]] = deque()
+            try:
+                for part in parts:
+                    if len(writes) == PARTS_AHEAD:
+                        writes.popleft().result()
+                    writes.append(self._pages.submit(write_all, stream, part))
+            finally:
+                wait(writes)  # nobody writes to a file that is closed
+            for write in writes:
+                write.result()
 
     def _synchronised(self) -> None:
         if self._writing is not None:

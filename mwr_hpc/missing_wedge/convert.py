@@ -95,7 +95,6 @@ def _copy(volume: Volume, interior: Box, writer: OmeZarrWriter) -> tuple[dict[st
     checksum = zlib.crc32(volume.header.to_bytes() if isinstance(volume, MrcVolume) else b"")
     for start, stop in writer.layers:
         slab = read_sections(volume, start, stop)
-        checksum = zlib.crc32(slab.view(np.uint8).data, checksum)
         if bad := accumulator.add(start, slab):
             z, y, x = bad
             raise InputError(
@@ -103,4 +102,5 @@ def _copy(volume: Volume, interior: Box, writer: OmeZarrWriter) -> tuple[dict[st
                 f"numbers up to {LARGEST_VALUE:g}: reconstruct or export the tomogram again"
             )
         writer.write(start, slab)
+        checksum = zlib.crc32(slab.view(np.uint8).data, checksum)
     return accumulator.result().to_record(), checksum
