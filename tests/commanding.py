@@ -96,7 +96,7 @@ def damaged_volume(path: Path | str, voxel: float) -> Path:
     return path
 
 
-def small_model(path: Path | str, **architecture: int) -> Path:
+def small_model(path: Path | str, *, precision: str = "float32", **architecture: int) -> Path:
     """Write an untrained model of the missing-wedge network."""
     from mwr_hpc.missing_wedge.network import METHOD, Architecture, build_network, initialise
     from mwr_hpc.training.framework import configure
@@ -109,7 +109,7 @@ def small_model(path: Path | str, **architecture: int) -> Path:
     description = {
         "method": METHOD,
         "architecture": chosen.to_record(),
-        "precision": "float32",
+        "precision": precision,
         "training_set": {"tilt_range": [-60, 60], "normalization": "mean and standard deviation", "contrast": "dark"},
     }
     write_model(Path(path), description, named_weights(network))

@@ -64,7 +64,7 @@ class Level:
         self.received = 0
         self._coarser = coarser
         self._writer = writer
-        self._waiting: list[Array] = []
+        self._layer: Array | None = None
         self._encoding: Future[None] | None = None
         create_level(path, shape, self.dtype)
 
@@ -77,11 +77,15 @@ class Level:
             layer_stop = min(layer_start + depth, self.shape[0])
             part = slab[: layer_stop - self.received]
             slab = slab[len(part) :]
-            self.received += len(part)
-            self._waiting.append(part)
+            first, self.received = self.received - layer_start, self.received + len(part)
+            if len(part) == layer_stop - layer_start:
+                self._write(layer_start // depth, part)
+                continue
+            if self._layer is None:
+                self._layer = np.empty((layer_stop - layer_start, *self.shape[1:]), self.dtype)
+            self._layer[first : first + len(part)] = part
             if self.received == layer_stop:
-                layer = part if len(self._waiting) == 1 else np.concatenate(self._waiting)
-                self._waiting.clear()
+                layer, self._layer = self._layer, None
                 self._write(layer_start // depth, layer)
 
     def _write(self, number: int, layer: Array) -> None:

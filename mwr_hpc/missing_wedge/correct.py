@@ -37,9 +37,9 @@ LARGEST_TILE = 160
 SECTIONS_AT_ONCE = 16
 """That get their grey values back and are written together."""
 
-ACTIVATION_BYTES = 2**31
-"""What a network may use for the tiles that it predicts at once; a fixed number, so that results do not depend on the
-machine's memory."""
+TILE_BYTES, BATCH_BYTES = 2**31, 2**30
+"""What a network may use for a tile, and for a batch of several, which are no faster where one fills it; fixed numbers,
+so that results do not depend on the machine's memory."""
 
 FLOAT16_STEPS = 10
 """Steps of float16 that a standard deviation must have: their rounding then adds noise of 3 % of it at most."""
@@ -48,10 +48,10 @@ LABEL = "mwr_hpc: missing wedge corrected"
 
 
 class _Slabs:
-    """Slabs of a volume's sections.
+    """Slabs of a volume's sections, of which boxes are cut.
 
-    Of an MRC file each is a new map, so that only what is used of it becomes resident. Of OME-Zarr the last one is
-    kept, because every read would decode it again.
+    An MRC file's sections are mapped one by one, so that next to nothing of the file becomes resident. Of OME-Zarr the
+    last slab is kept, because every read would decode it again.
     """
 
     def __init__(self, volume: Volume) -> None:
@@ -59,13 +59,29 @@ class _Slabs:
         self.shape = volume.shape
         self._kept: tuple[slice, NDArray[Any]] | None = None
 
-    def __getitem__(self, sections: slice) -> NDArray[Any]:
+    def __getitem__(self, sections: slice) -> "NDArray[Any] | _MappedSlab":
         if isinstance(self._volume, MrcVolume):
-            return read_sections(self._volume, sections.start, sections.stop)
+            return _MappedSlab(self._volume, sections)
         if self._kept is None or self._kept[0] != sections:
             self._kept = None
             self._kept = sections, read_sections(self._volume, sections.start, sections.stop)
         return self._kept[1]
+
+
+class _MappedSlab:
+    """A slab of an MRC file; cutting a box of it reads the box."""
+
+    def __init__(self, volume: MrcVolume, sections: slice) -> None:
+        self._volume = volume
+        self._first = sections.start
+        self.shape = (sections.stop - sections.start, *volume.shape[1:])
+
+    def __getitem__(self, box: tuple[slice, slice, slice]) -> NDArray[np.float32]:
+        z, y, x = box
+        values = np.empty([part.stop - part.start for part in box], np.float32)
+        for number, section in enumerate(range(self._first + z.start, self._first + z.stop)):
+            values[number] = self._volume.slab(section, section + 1)[0, y, x]
+        return values
 
 
 class Sizes(NamedTuple):
@@ -120,23 +136,25 @@ def correct_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
     architecture = predictor.description["architecture"]
     sizes = choose_sizes(parameters["cube_size"], parameters["crop_size"], architecture)
     plan = plan_tiles(volume.shape, sizes.tile, sizes.core, predictor.multiple)
-    predictor.limit_batch(ACTIVATION_BYTES // activation_bytes(plan.tile_shape, architecture))
+    predictor.batch_size = fitting_batch(plan.tile_shape, architecture, parameters["batch_size"])
     low, high = parameters["tilt_range"]
     region = measured_region(plan.tile_shape, (low, high))
 
     def network_inputs() -> Iterator[tuple[tuple[Tile, Any], NDArray[np.float32]]]:
         for tile, values in read_tiles(_Slabs(volume), plan, statistics.mean):
             measured = normalization.apply(values)
+            del values  # or it would wait here as long as the tile
             yield (tile, measured if parameters["keep_measured"] else None), measured
 
     def corrected() -> Iterator[tuple[Tile, NDArray[np.float32]]]:
-        for (tile, measured), prediction in predictor.predicted(in_background(network_inputs())):
+        for (tile, measured), prediction in predictor.predicted(in_background(network_inputs(), predictor.batch_size)):
             yield tile, prediction if measured is None else combine(measured, prediction, region)
 
     with _writer(volume, output, parameters) as writer:
-        for first, slab in blend(plan, in_background(corrected())):
+        for first, slab in blend(plan, in_background(corrected(), 1)):
             for z in range(0, len(slab), SECTIONS_AT_ONCE):
                 writer.write(first + z, normalization.undo(slab[z : z + SECTIONS_AT_ONCE]))
+            del slab  # or it would be kept while the next one is blended
     return {
         "tiles": len(plan),
         "tile_shape": list(plan.tile_shape),
@@ -157,7 +175,7 @@ def choose_sizes(cube_size: int | None, crop_size: int | None, architecture: Map
     multiple = 2 ** architecture["depth"]
     if cube_size is None and crop_size is None:
         edge = LARGEST_TILE
-        while edge > 4 * MARGIN and activation_bytes((edge,) * 3, architecture) > ACTIVATION_BYTES:
+        while edge > 4 * MARGIN and activation_bytes((edge,) * 3, architecture) > TILE_BYTES:
             edge -= 2 * multiple
         edge = edge // multiple * multiple
         return Sizes(edge, edge - 2 * MARGIN)
@@ -171,6 +189,11 @@ def choose_sizes(cube_size: int | None, crop_size: int | None, architecture: Map
             f"--crop_size {3 * multiple * max(1, core // (2 * multiple))}, or leave both out"
         )
     return Sizes(tile, core)
+
+
+def fitting_batch(tile_shape: tuple[int, ...], architecture: Mapping[str, Any], most: int) -> int:
+    """Return how many tiles are predicted at once: at least one."""
+    return max(1, min(most, BATCH_BYTES // activation_bytes(tile_shape, architecture)))
 
 
 def activation_bytes(tile_shape: tuple[int, ...], architecture: Mapping[str, Any]) -> int:

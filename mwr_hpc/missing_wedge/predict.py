@@ -38,6 +38,8 @@ class Predictor:
 
     Attributes
     ----------
+    batch_size
+        As given; may be changed.
     precision
         Decided.
     description
@@ -58,13 +60,9 @@ class Predictor:
         deterministic: bool = True,
     ) -> None:
         configure(devices, deterministic)
-        self.precision = precision or _precision_here(read_description(model))
+        self.precision = precision or precision_here(read_description(model))
         self._forward, self.description = _loaded(model, model.stat().st_mtime_ns, self.precision)
-        self._batch_size = batch_size
-
-    def limit_batch(self, most: int) -> None:
-        """Predict no more than `most` volumes at once, but at least one."""
-        self._batch_size = max(1, min(self._batch_size, most))
+        self.batch_size = batch_size
 
     @property
     def multiple(self) -> int:
@@ -80,16 +78,21 @@ class Predictor:
             Memory does not suffice.
         """
         source = iter(volumes)
-        while batch := list(islice(source, self._batch_size)):
-            stacked = np.stack([volume for _, volume in batch])[..., None]
+        while batch := list(islice(source, self.batch_size)):
+            items, cubes = zip(*batch, strict=True)
+            shape = cubes[0].shape
             try:
-                results = self._forward(tf.convert_to_tensor(stacked)).numpy()[..., 0]
+                stacked = tf.convert_to_tensor(np.stack(cubes)[..., None])
+                del batch, cubes  # while the network works there is one copy of what it is given
+                results = self._forward(stacked).numpy()[..., 0]
             except (tf.errors.ResourceExhaustedError, MemoryError) as error:
                 raise StageError(
-                    f"not enough memory to predict {len(batch)} volumes of {stacked.shape[1:4]} voxels at once: lower "
+                    f"not enough memory to predict {len(items)} volumes of {shape} voxels at once: lower "
                     "--batch_size (--predict_batch_size in training), else --cube_size and --crop_size"
                 ) from error
-            yield from zip((item for item, _ in batch), results, strict=True)
+            del stacked
+            yield from zip(items, results, strict=True)
+            del results
 
 
 def predict_subtomograms(inputs: Mapping[str, Path], parameters: Mapping[str, Any], output: Path) -> dict[str, Any]:
@@ -150,6 +153,6 @@ def _loaded(model: Path, modified: int, precision: Literal["float32", "bfloat16"
     return tf.function(forward, autograph=False, reduce_retracing=True), description
 
 
-def _precision_here(description: Description) -> Literal["float32", "bfloat16"]:
+def precision_here(description: Description) -> Literal["float32", "bfloat16"]:
     """A network trained in float32 stays there; one trained in bfloat16 does where the machine would emulate that."""
     return resolve_precision("auto") if description["precision"] == "bfloat16" else "float32"

@@ -159,13 +159,14 @@ def blend(plan: TilePlan, tiles: Iterable[tuple[Tile, Array]]) -> Iterator[tuple
     buffer = np.zeros((0, *plan.shape[1:]), np.float32)
     for z_index, row in itertools.groupby(tiles, key=lambda item: item[0].index[0]):
         stop = plan.support(0, z_index)[1]
-        buffer = np.concatenate([buffer, np.zeros((stop - finished - len(buffer), *plan.shape[1:]), np.float32)])
+        begun, buffer = buffer, np.zeros((stop - finished, *plan.shape[1:]), np.float32)
+        buffer[: len(begun)] = begun
         for tile, values in row:
             _add(plan, tile, values, buffer, finished)
         last_row = z_index == len(plan.borders[0]) - 2
         upcoming = plan.shape[0] if last_row else plan.support(0, z_index + 1)[0]
         yield finished, buffer[: upcoming - finished]
-        buffer = buffer[upcoming - finished :].copy()  # a view would keep all of it
+        buffer = buffer[upcoming - finished :].copy()  # a view would keep all of it, as would the consumer's slab
         finished = upcoming
 
 

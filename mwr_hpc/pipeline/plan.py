@@ -203,7 +203,9 @@ def _crops(settings: TrainSettings, entry: TomogramEntry) -> int:
 def _training_memory(settings: TrainSettings, prepared: Sequence[_Prepared], network: NetworkSize) -> dict[str, int]:
     architecture, crop = _architecture(settings), settings.crop_size
     precision = resolve_precision(settings.precision)
-    most: Counter[str] = Counter()
+    batch = max(1, settings.batch_size // settings.ranks)
+    trained = memory.training(settings.cube_size, batch, architecture, network.values, precision)
+    most: Counter[str] = Counter(train=trained)
     for one in prepared:
         volume = open_volume(one.entry.path)
         mask = None if one.entry.mask is None else open_volume(one.entry.mask)
@@ -211,13 +213,14 @@ def _training_memory(settings: TrainSettings, prepared: Sequence[_Prepared], net
             "convert": memory.converting(volume),
             "extract": memory.extracting(volume, one.crops, crop, mask),
             "pairs": memory.pairing(one.crops, one.wedges, settings.cube_size, crop),
-            "predicted": memory.predicting_crops(one.crops, crop, settings.predict_batch_size, architecture, precision),
         }
+        if settings.iterations > 1:
+            of_this["predicted"] = memory.predicting_crops(
+                one.crops, crop, settings.predict_batch_size, architecture, precision, trained
+            )
         most |= Counter(of_this)
-    batch = max(1, settings.batch_size // settings.ranks)
-    most["train"] = memory.training(settings.cube_size, batch, architecture, network.values, precision)
-    # The process that has trained predicts, and TensorFlow keeps what it was given.
-    most["predicted"] = max(most["predicted"], most["train"])
+    # The process that has predicted trains again, and TensorFlow keeps what it was given.
+    most["train"] = max(most["train"], most["predicted"])
     return dict(most)
 
 
@@ -249,7 +252,7 @@ def _further_files(settings: TrainSettings) -> int:
 
 def _architecture(settings: TrainSettings) -> dict[str, Any]:
     names = {"filter_base", "convs_per_depth", "kernel", "batch_normalization"}
-    return settings.model_dump(include=names) | {"depth": settings.unet_depth}
+    return settings.model_dump(include=names) | {"depth": settings.unet_depth, "dropout": settings.drop_out}
 
 
 def _times(size: Size, count: int) -> tuple[int, int]:

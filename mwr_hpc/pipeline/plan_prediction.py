@@ -6,7 +6,8 @@ from mwr_hpc.config.schema import PredictSettings
 from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import ignore
 from mwr_hpc.io.volume import open_volume
-from mwr_hpc.missing_wedge.correct import ACTIVATION_BYTES, SECTIONS_AT_ONCE, activation_bytes, choose_sizes
+from mwr_hpc.missing_wedge.correct import SECTIONS_AT_ONCE, choose_sizes, fitting_batch
+from mwr_hpc.missing_wedge.predict import precision_here
 from mwr_hpc.numerics.tiling import plan_tiles
 from mwr_hpc.pipeline import plan_memory as memory
 from mwr_hpc.pipeline import plan_sizes as sizes
@@ -36,14 +37,19 @@ def plan_predict(settings: PredictSettings) -> Plan:
     ratios = sizes.sampled_ratios(cohort.entries) if as_zarr else {}
     results, copies, peak_memory = Size(), Size(), 0
     for model in models:
-        architecture = read_description(model.path)["architecture"]
+        description = read_description(model.path)
+        architecture, precision = description["architecture"], precision_here(description)
         chosen = choose_sizes(settings.cube_size, settings.crop_size, architecture)
         for entry in cohort.entries:
             volume = open_volume(entry.path)
             tiles = plan_tiles(volume.shape, chosen.tile, chosen.core, 2 ** architecture["depth"])
-            fitting = max(1, ACTIVATION_BYTES // activation_bytes(tiles.tile_shape, architecture))
-            batch = min(settings.batch_size, fitting, len(tiles))
-            peak_memory = max(peak_memory, memory.correcting(volume, tiles, batch, architecture, SECTIONS_AT_ONCE))
+            batch = min(len(tiles), fitting_batch(tiles.tile_shape, architecture, settings.batch_size))
+            needed = memory.correcting(
+                *(volume, tiles, batch, architecture, precision),
+                sections_at_once=SECTIONS_AT_ONCE,
+                as_zarr=settings.format == "ome-zarr",
+            )
+            peak_memory = max(peak_memory, needed)
             if settings.format == "ome-zarr":
                 results += sizes.converted(volume, dtype, ratios.get(dtype.name, [1.0]), "correct")
             else:

@@ -12,7 +12,7 @@ from mwr_hpc.io.atomic import partial_path
 from mwr_hpc.io.mrc import MrcWriter, open_mrc
 from mwr_hpc.io.ome_zarr import open_ome_zarr
 from mwr_hpc.missing_wedge.convert import convert_tomogram
-from mwr_hpc.missing_wedge.correct import ACTIVATION_BYTES, activation_bytes, choose_sizes, correct_tomogram
+from mwr_hpc.missing_wedge.correct import TILE_BYTES, activation_bytes, choose_sizes, correct_tomogram
 from mwr_hpc.missing_wedge.cube_arrays import FLOAT16_SAFE, CubeReader
 from mwr_hpc.missing_wedge.extract import extract_subtomograms
 from mwr_hpc.missing_wedge.network import METHOD, Architecture, build_network, initialise, load_network
@@ -274,7 +274,7 @@ def test_sizes_are_chosen_within_the_memory_or_checked():
     small, large = {"filter_base": 16, "depth": 3}, {"filter_base": 64, "depth": 3}
     for architecture in (small, large):
         sizes = choose_sizes(None, None, architecture)
-        assert sizes.tile % 8 == 0 and activation_bytes((sizes.tile,) * 3, architecture) <= ACTIVATION_BYTES
+        assert sizes.tile % 8 == 0 and activation_bytes((sizes.tile,) * 3, architecture) <= TILE_BYTES
     assert choose_sizes(None, None, small).tile > choose_sizes(None, None, large).tile
     assert choose_sizes(64, None, small) == (96, 64)
     assert choose_sizes(None, 96, small) == (96, 64)

@@ -90,15 +90,28 @@ def test_a_training_needs_what_was_planned(
     short = ["--ncube", 20, "--rotations", 4, "--iterations", 2, "--epochs", 1, "--steps_per_epoch", 3]
     words = ["train", "--input_dir", tmp_path / "in", "--run_dir", tmp_path / "run", "--tilt_range", -60, 60]
     for stage, (planned, found) in planned_and_found([*words, *size, *short], tmp_path / "run").items():
-        print(f"{stage}: planned {planned / GIBIBYTE:.2f} GiB, found {found / GIBIBYTE:.2f}")
+        print(
+            f"{stage}: planned {planned / GIBIBYTE:.2f} GiB, found {found / GIBIBYTE:.2f}, ratio {planned / found:.2f}"
+        )
         assert planned == pytest.approx(found, rel=0.1), stage
 
 
-@pytest.mark.parametrize("shape", [(64, 200, 200), (256, 600, 600)])
-def test_a_prediction_needs_what_was_planned(shape: tuple[int, int, int], tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("shape", "architecture", "form"),
+    [
+        ((64, 200, 200), {"filter_base": 8, "depth": 3, "convs_per_depth": 2}, "mrc"),
+        ((256, 600, 600), {"filter_base": 8, "depth": 3, "convs_per_depth": 1}, "mrc"),
+        ((200, 400, 400), {"filter_base": 16, "depth": 2, "convs_per_depth": 2}, "mrc"),
+        ((200, 600, 600), {"filter_base": 4, "depth": 3, "convs_per_depth": 3}, "ome-zarr"),
+    ],
+)
+def test_a_prediction_needs_what_was_planned(
+    shape: tuple[int, int, int], architecture: dict[str, int], form: str, precision: str, tmp_path: Path
+) -> None:
     volume(tmp_path / "in" / "t.mrc", shape=shape)
-    model = small_model(tmp_path / "m.h5", filter_base=8, depth=3, convs_per_depth=2)
-    words = ["predict", model, tmp_path / "in", "--out", tmp_path / "out"]
+    model = small_model(tmp_path / "m.h5", precision=precision, **architecture)
+    words = ["predict", model, tmp_path / "in", "--out", tmp_path / "out", "--format", form]
     ((planned, found),) = planned_and_found(words, tmp_path / "out").values()
-    print(f"planned {planned / GIBIBYTE:.2f} GiB, found {found / GIBIBYTE:.2f}")
+    print(f"planned {planned / GIBIBYTE:.2f} GiB, found {found / GIBIBYTE:.2f}, ratio {planned / found:.2f}")
     assert planned == pytest.approx(found, rel=0.1)
