@@ -65,7 +65,7 @@ TRAINING = 645 * MEGABYTE
 TRAINED = 765 * MEGABYTE
 """A process that has trained: TensorFlow keeps most of what it was given."""
 
-KEPT_VALUES = {"float32": 2.6, "bfloat16": 0.5}
+KEPT_VALUES = {"float32": 2.6, "bfloat16": 0.2}
 """What predicting crops needs beyond that, in the units of `PREDICTING_VALUES`, where training needed more."""
 
 
