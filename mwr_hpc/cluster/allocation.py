@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mwr_hpc.cluster.pool import DaskPool
+from mwr_hpc.cluster.pool import SCHEDULER_SETTINGS, DaskPool
 from mwr_hpc.cluster.rank_environment import MEETING, RANK, RANKS, expand_counts, thread_environment
 from mwr_hpc.cluster.slurm_pool import DEATH_TIMEOUT, WORKER_SETTINGS, make_keys, scheduler_address
 from mwr_hpc.errors import ClusterError
@@ -94,7 +94,7 @@ def allocation_pool(
     keys = make_keys(secrets / "allocation")
     logs.mkdir(parents=True, exist_ok=True)
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 2, "distributed.comm.timeouts.connect": "30s"}),
+        dask.config.set(SCHEDULER_SETTINGS),
         LocalCluster(
             n_workers=0,
             protocol="tls://",

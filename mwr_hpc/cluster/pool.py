@@ -25,6 +25,14 @@ from mwr_hpc.events import ShouldStop
 MEMORY_SHARE = 0.8
 """Share of the machine's memory that the workers of a local pool may use together."""
 
+SCHEDULER_SETTINGS = {
+    "distributed.scheduler.allowed-failures": 2,
+    "distributed.comm.timeouts.connect": "30s",
+    # Transitions of past tasks, for developers of Dask: a thousand of them, its default, hold 7 MB of this process.
+    "distributed.admin.low-level-log-length": 100,
+}
+"""Dask's settings for a process that has a scheduler."""
+
 GRACE = 30.0
 """Seconds that running tasks have to finish once a stop was asked for."""
 
@@ -162,12 +170,10 @@ def local_pool(workers: int) -> Iterator[DaskPool]:
     from distributed import Client, LocalCluster
 
     memory = int(psutil.virtual_memory().total * MEMORY_SHARE / workers)
-    settings = {
-        "distributed.scheduler.allowed-failures": 2,
+    settings = SCHEDULER_SETTINGS | {
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.target": False,
         "distributed.worker.memory.pause": False,  # a paused worker has nothing to spill and would wait for ever
-        "distributed.comm.timeouts.connect": "30s",
     }
     with (
         dask.config.set(settings),

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from mwr_hpc.cluster.job_name import JobName
-from mwr_hpc.cluster.pool import DaskPool, Finished
+from mwr_hpc.cluster.pool import SCHEDULER_SETTINGS, DaskPool, Finished
 from mwr_hpc.cluster.rank_environment import thread_environment
 from mwr_hpc.cluster.slurm import Slurm
 from mwr_hpc.cluster.submission import log_pattern, resource_words
@@ -127,9 +127,8 @@ def slurm_pool(
     slurm.cancel(sorted(of_this_pool()))
     logs.mkdir(parents=True, exist_ok=True)
     script = WorkerScript(site, resources, units_at_once, keys)
-    settings = {"distributed.scheduler.allowed-failures": 2, "distributed.comm.timeouts.connect": "30s"}
     with (
-        dask.config.set(settings),
+        dask.config.set(SCHEDULER_SETTINGS),
         SLURMCluster(
             n_workers=0,
             security=keys.security(),
