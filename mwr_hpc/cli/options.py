@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
@@ -115,7 +116,7 @@ def help_text(option: FieldInfo) -> str:
 
 
 def value_name(option: FieldInfo) -> str:
-    """Name what an option takes, for the help: its choices, its unit, a number or a path."""
+    """Name what an option takes, for the help: its choices, its unit, a number, a path or text."""
     info = option_info(option)
     if is_flag(option):
         return "True|False"
@@ -123,7 +124,7 @@ def value_name(option: FieldInfo) -> str:
     choices = next((get_args(kind) for kind in kinds if get_origin(kind) is Literal), ())
     if choices:
         return "|".join(choices)
-    noun = info.unit.upper() or ("NUMBER" if int in kinds or float in kinds else "PATH")
+    noun = info.unit.upper() or ("NUMBER" if int in kinds or float in kinds else "PATH" if Path in kinds else "TEXT")
     return " ".join([noun] * info.values) + ("..." if is_list(option) else "")
 
 
