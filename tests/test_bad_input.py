@@ -138,6 +138,13 @@ def test_two_files_of_one_id():
         assert f"two tomograms have the id a: {first} and {second}; rename one" in message
 
 
+def test_one_file_named_twice():
+    path = volume("in/a.mrc").absolute()
+    run("cohort", "in", "--out", "once.star")
+    assert f"{path} is named twice; name it once" in refusal("cohort", "once.star", "in", "--out", "twice.star")
+    assert not Path("twice.star").exists()
+
+
 def test_list_with_missing_files():
     Path("model.h5").touch()
     Path("list.star").write_text("data_\n\nloop_\n_rlnMicrographName\nin/gone.mrc\nin/lost.mrc\n")

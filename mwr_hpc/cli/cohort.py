@@ -38,7 +38,7 @@ def run(given: Given) -> int:
     entries = [replace(entry, group=settings.group or entry.group) for entry in cohort.entries]
     settings.out.parent.mkdir(parents=True, exist_ok=True)
     write_cohort(settings.out, entries)
-    typer.echo(f"{len(entries)} tomograms in {settings.out}")
+    typer.echo(f"{len(entries)} tomogram{'s' * (len(entries) != 1)} in {settings.out}")
     for what, lacking in (
         ("no tilt range", [entry.id for entry in entries if entry.tilt_range is None]),
         ("no voxel size", [entry.id for entry in entries if min(entry.voxel_size) == 0]),

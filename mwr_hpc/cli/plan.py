@@ -84,7 +84,8 @@ def _lines(made: "Plan") -> list[str]:
         rows.append((one.stage, *counts, *hours))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    lines.append(f"{made.tomograms:,} tomograms; written to {made.folder}, {_gb(made.free_bytes)} GB free there")
+    many = "s" * (made.tomograms != 1)
+    lines.append(f"{made.tomograms:,} tomogram{many}; written to {made.folder}, {_gb(made.free_bytes)} GB free there")
     lines += [f"Left out: {identifier}: {reason}" for identifier, reason in made.problems.items()]
     lines.append(f"Left at the end: {made.left.files:,} files, {_gb(made.left.bytes)} GB")
     lines.append(f"At most: {made.peak.files:,} files, {_gb(made.peak.bytes)} GB")

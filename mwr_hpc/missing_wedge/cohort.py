@@ -240,9 +240,12 @@ def _by_id(source: Path | str, rows: Iterable[TomogramRow]) -> dict[str, Tomogra
                 f"{source}: {identifier!r} cannot be an id; expected a name without '/', not starting with a dot"
             )
         if identifier in named:
+            first = named[identifier].path
+            if first == row.path:
+                raise InputError(f"{source}: {row.path} is named twice; name it once")
             raise InputError(
-                f"{source}: two tomograms have the id {identifier}: {named[identifier].path} and {row.path}; "
-                "rename one of them, or name both in a list (rlnTomoName)"
+                f"{source}: two tomograms have the id {identifier}: {first} and {row.path}; rename one of them, or "
+                "name both in a list (rlnTomoName)"
             )
         named[identifier] = row
     return named

@@ -26,6 +26,7 @@ from mwr_hpc.pipeline.starting import (
     freeze_settings,
     goes_back,
     read_cohort,
+    tell_misfits,
     tell_unused_input,
     with_ranks,
     write_unusable,
@@ -76,6 +77,7 @@ def train(settings: TrainSettings, emit: Emit, should_stop: ShouldStop, backend:
     cohort = read_cohort(settings)
     run = RunDirectory(settings.run_dir, settings.result_dir)
     check_before_start(settings, run)
+    tell_misfits(settings, cohort, emit)
     with (
         disk_full_reported(run.root),
         RunLock(run.lock) as lock,

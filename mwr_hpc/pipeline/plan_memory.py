@@ -19,8 +19,10 @@ from mwr_hpc.numerics.tiling import TilePlan
 
 MEGABYTE = 2**20
 
-WORKER = 104 * MEGABYTE
-"""A worker process of a pool with its libraries; measured, as all figures here, by `resident_memory`."""
+WORKER, PAIRING = 98 * MEGABYTE, 108 * MEGABYTE
+"""A worker process of a pool with its libraries, and with those that pairs need besides.
+
+Measured, as all figures here, by `resident_memory`."""
 
 PREDICTING = 500 * MEGABYTE
 """A process with TensorFlow, a network that has been traced, and the libraries that run it."""
@@ -63,7 +65,7 @@ TRAINING = 645 * MEGABYTE
 """A process with TensorFlow, a network that is trained, and its batches' makers."""
 
 TRAINED = 765 * MEGABYTE
-"""A process that has trained: TensorFlow keeps most of what it was given."""
+"""A process that has trained, at most: TensorFlow keeps most of what it was given."""
 
 KEPT_VALUES = {"float32": 2.6, "bfloat16": 0.2}
 """What predicting crops needs beyond that, in the units of `PREDICTING_VALUES`, where training needed more."""
@@ -92,7 +94,7 @@ def extracting(volume: Volume, count: int, crop_size: int, mask: Volume | None) 
 
 def pairing(count: int, wedges: int, cube_size: int, crop_size: int) -> int:
     """A shard of pairs, and a crop, its spectra and what they become."""
-    return WORKER + _shard((count, 1 + wedges, *(cube_size,) * 3)) + round(8.6 * 4 * crop_size**3)
+    return PAIRING + _shard((count, 1 + wedges, *(cube_size,) * 3)) + round(8.6 * 4 * crop_size**3)
 
 
 def training(
@@ -115,7 +117,7 @@ def predicting_crops(
     """
     network = 4 * architecture["filter_base"] * min(batch_size, count) * crop_size**3
     crops = _shard((count, *(crop_size,) * 3)) + 4 * (2 * batch_size + 2) * crop_size**3
-    alone = TRAINED + round(PREDICTING_VALUES[precision] * network)
+    alone = min(TRAINED, trained) + round(PREDICTING_VALUES[precision] * network)
     return max(trained + round(KEPT_VALUES[precision] * network), alone) + crops
 
 

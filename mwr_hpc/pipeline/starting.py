@@ -10,6 +10,7 @@ from mwr_hpc.config.schema import TrainSettings
 from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, Notice
 from mwr_hpc.io.atomic import atomic_file, require_writable
+from mwr_hpc.missing_wedge.check import check_group
 from mwr_hpc.missing_wedge.cohort import Cohort, TomogramEntry, cohort_from_folder, cohort_from_list
 from mwr_hpc.numerics.wedge import effective_tilt_range
 from mwr_hpc.pipeline.frozen_settings import freeze
@@ -34,6 +35,12 @@ def tell_unused_input(settings: TrainSettings, emit: Emit) -> None:
     if settings.subtomo_dir is not None and not settings.datas_are_subtomos:
         text = f"--subtomo_dir {settings.subtomo_dir} is not used: --datas_are_subtomos is False, so tomograms are"
         emit(Notice(text, warning=True))
+
+
+def tell_misfits(settings: TrainSettings, cohort: Cohort, emit: Emit) -> None:
+    """Warn of tomograms that one model should not be trained on together, as `check` does."""
+    for finding in check_group(settings.group, cohort.entries):
+        emit(Notice(f"{finding.about}: {finding.text}", warning=True))
 
 
 def read_cohort(settings: TrainSettings) -> Cohort:
