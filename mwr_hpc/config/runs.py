@@ -9,7 +9,7 @@ from mwr_hpc.config.fields import Settings, option
 from mwr_hpc.config.values import FilePath
 
 RUN = "Run"
-FOLDER = "Folder of the run (--run_dir of train, --out of predict)."
+FOLDER = "Folder that the run writes to (--run_dir of train, --out of predict and of others)."
 
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 

@@ -10,13 +10,12 @@ from mwr_hpc.cluster.pool import InlinePool, Pool, available_cores, local_pool
 from mwr_hpc.config.boxnet_data import PrepareExamplesSettings
 from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, Notice, ShouldStop
-from mwr_hpc.io.atomic import disk_full_reported, require_writable
+from mwr_hpc.io.atomic import require_writable
 from mwr_hpc.io.micrograph import pixel_size_of, require_one_pixel_size
-from mwr_hpc.pipeline.lock import RunLock
-from mwr_hpc.pipeline.receipts import ReceiptBook, fingerprint
-from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner, nothing_usable
-from mwr_hpc.pipeline.units import Claim, Unit, partials_removed, require_own_targets
-from mwr_hpc.run_directory import STATE_FOLDER
+from mwr_hpc.pipeline.receipts import fingerprint
+from mwr_hpc.pipeline.result_folder import book_of, working_in
+from mwr_hpc.pipeline.stages import Outcome, nothing_usable
+from mwr_hpc.pipeline.units import Unit, require_own_targets
 
 MATCHING, MASK = "matching", "mask"
 """Warp's folders beside the micrographs: picks, masks."""
@@ -64,10 +63,9 @@ def prepare_examples(settings: PrepareExamplesSettings, emit: Emit, should_stop:
         raise nothing_usable("micrographs can be used", problems)
     require_writable(store)
     units = [_unit(example, settings, store) for example in usable]
-    book = ReceiptBook(store / STATE_FOLDER / "receipts")
-    require_own_targets(units, book)
+    require_own_targets(units, book_of(store))
     _tell_of_masks(usable, emit)
-    done, failed = _run(units, book, settings.preprocessing_ncpus, store, emit, should_stop)
+    done, failed = _run(units, settings.preprocessing_ncpus, store, emit, should_stop)
     failed = problems | failed
     if not done:
         raise nothing_usable("micrographs could be prepared", failed)
@@ -125,24 +123,20 @@ def _unit(example: ExampleFiles, settings: PrepareExamplesSettings, store: Path)
 
 
 def _run(
-    units: list[Unit], book: ReceiptBook, processes: int | None, store: Path, emit: Emit, should_stop: ShouldStop
+    units: list[Unit], processes: int | None, store: Path, emit: Emit, should_stop: ShouldStop
 ) -> tuple[list[Entry], dict[str, str]]:
     """Do the units; return what is done, and what failed with its reason."""
-    state = store / STATE_FOLDER
     workers = min(processes or available_cores(), len(units))
     pool: Callable[[int], AbstractContextManager[Pool]] = local_pool
     if workers == 1 or len(units) < PARALLEL_FROM:
         pool = _inline_pool
-    with disk_full_reported(store), RunLock(state / "lock.json") as lock, partials_removed(units):
-        quarantine = Quarantine(state / "quarantine")
-        claim = Claim(state / "lock.json", lock.token)
-        runner = StageRunner(book, quarantine, claim, state / "logs", emit, should_stop)
+    with working_in(store, units, emit, should_stop) as runner:
         if runner.unfinished(STAGE, units):
             # What the table said of an earlier call's examples does not hold for these.
             (store / INDEX).unlink(missing_ok=True)
         with pool(workers) as running:
             done = runner.run(STAGE, units, running)
-        failed = quarantine.reasons([unit.name for unit in units])
+    failed = runner.quarantine.reasons([unit.name for unit in units])
     return [Entry.from_figures(receipt.figures) for receipt in done.values()], failed
 
 

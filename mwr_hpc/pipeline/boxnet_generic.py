@@ -16,10 +16,11 @@ from mwr_hpc.io.atomic import disk_full_reported, require_writable
 from mwr_hpc.numerics.micrograph import WORKING_PIXEL_SIZE
 from mwr_hpc.pipeline.backend import ON_THIS_HOST, Backend
 from mwr_hpc.pipeline.boxnet_training import retrain
-from mwr_hpc.pipeline.lock import RunLock, critical_section
-from mwr_hpc.pipeline.receipts import ReceiptBook, unit_key
-from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner
-from mwr_hpc.pipeline.units import Claim, Unit, partials_removed
+from mwr_hpc.pipeline.lock import critical_section
+from mwr_hpc.pipeline.receipts import unit_key
+from mwr_hpc.pipeline.result_folder import working_in
+from mwr_hpc.pipeline.stages import Outcome
+from mwr_hpc.pipeline.units import Unit
 from mwr_hpc.run_directory import STATE_FOLDER
 from mwr_hpc.simulation.micrograph import MicrographSpecification
 
@@ -91,13 +92,12 @@ def simulated_corpus(specification: MicrographSpecification, number: int, emit: 
     with critical_section(state / "making.json"), disk_full_reported(store):
         if _is_complete(store, number):
             return store
-        with RunLock(state / "lock.json") as lock, partials_removed(units):
-            quarantine = Quarantine(state / "quarantine")
-            claim = Claim(state / "lock.json", lock.token)
-            runner = StageRunner(ReceiptBook(state / "receipts"), quarantine, claim, state / "logs", emit, should_stop)
-            with local_pool(min(available_cores(), number)) as pool:
-                done = runner.run(STAGE, units, pool)
-        for identifier, reason in quarantine.reasons({unit.name for unit in units}).items():
+        with (
+            working_in(store, units, emit, should_stop) as runner,
+            local_pool(min(available_cores(), number)) as pool,
+        ):
+            done = runner.run(STAGE, units, pool)
+        for identifier, reason in runner.quarantine.reasons({unit.name for unit in units}).items():
             raise StageError(f"{identifier}: {reason}")
         entries = [Entry.from_figures(done[unit.name].figures) for unit in units]
         write_index(store, entries, WORKING_PIXEL_SIZE, HELD_OUT, specification.seed)

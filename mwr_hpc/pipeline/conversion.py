@@ -4,14 +4,13 @@ from mwr_hpc.cluster.pool import available_cores, local_pool
 from mwr_hpc.config.schema import ConvertSettings
 from mwr_hpc.errors import InputError
 from mwr_hpc.events import Emit, ShouldStop
-from mwr_hpc.io.atomic import disk_full_reported, require_writable, without_partials
+from mwr_hpc.io.atomic import require_writable
 from mwr_hpc.io.volume import MRC_SUFFIXES, is_ome_zarr
 from mwr_hpc.missing_wedge.cohort import cohort_from_files, tomogram_files
-from mwr_hpc.pipeline.lock import RunLock
-from mwr_hpc.pipeline.receipts import ReceiptBook, fingerprint
-from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner, nothing_usable
-from mwr_hpc.pipeline.units import Claim, Unit, require_own_targets
-from mwr_hpc.run_directory import STATE_FOLDER
+from mwr_hpc.pipeline.receipts import fingerprint
+from mwr_hpc.pipeline.result_folder import book_of, working_in
+from mwr_hpc.pipeline.stages import Outcome, nothing_usable
+from mwr_hpc.pipeline.units import Unit, require_own_targets
 
 
 def convert(settings: ConvertSettings, emit: Emit, should_stop: ShouldStop) -> Outcome:
@@ -43,7 +42,6 @@ def convert(settings: ConvertSettings, emit: Emit, should_stop: ShouldStop) -> O
     if given:
         raise InputError(f"{given[0]}: is OME-Zarr already; name MRC files ({', '.join(MRC_SUFFIXES)}) to convert")
     cohort = cohort_from_files([path for path in tomogram_files(settings.inputs) if not is_ome_zarr(path)], None)
-    state = settings.out / STATE_FOLDER
     units = [
         Unit(
             stage="convert",
@@ -56,22 +54,16 @@ def convert(settings: ConvertSettings, emit: Emit, should_stop: ShouldStop) -> O
         )
         for entry in cohort.entries
     ]
-    book = ReceiptBook(state / "receipts")
-    require_own_targets(units, book)
+    require_own_targets(units, book_of(settings.out))
     failed = dict(cohort.problems)
     done = {}
     if units:
         with (
-            disk_full_reported(settings.out),
-            RunLock(state / "lock.json") as lock,
-            without_partials([settings.out], [state]),
+            working_in(settings.out, units, emit, should_stop) as runner,
+            local_pool(min(settings.preprocessing_ncpus or available_cores(), len(units))) as pool,
         ):
-            quarantine = Quarantine(state / "quarantine")
-            claim = Claim(state / "lock.json", lock.token)
-            runner = StageRunner(book, quarantine, claim, state / "logs", emit, should_stop)
-            with local_pool(min(settings.preprocessing_ncpus or available_cores(), len(units))) as pool:
-                done = runner.run("convert", units, pool)
-            failed |= quarantine.reasons(cohort.ids)
+            done = runner.run("convert", units, pool)
+        failed |= runner.quarantine.reasons(cohort.ids)
     if not done:
         raise nothing_usable("inputs could be converted", failed)
     return Outcome(failed, [unit.target for unit in units if unit.name in done])

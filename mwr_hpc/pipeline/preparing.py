@@ -8,15 +8,14 @@ from mwr_hpc.cluster.pool import InlinePool, Pool, available_cores, local_pool
 from mwr_hpc.config.schema import GenerateNoiseSettings, MakeMaskSettings
 from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, ShouldStop
-from mwr_hpc.io.atomic import disk_full_reported, require_writable
+from mwr_hpc.io.atomic import require_writable
 from mwr_hpc.io.volume import MRC_SUFFIXES
 from mwr_hpc.missing_wedge.cohort import cohort_from_files, tomogram_files
 from mwr_hpc.numerics.wedge import effective_tilt_range
-from mwr_hpc.pipeline.lock import RunLock
-from mwr_hpc.pipeline.receipts import ReceiptBook, fingerprint
-from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner
-from mwr_hpc.pipeline.units import Claim, Unit, partials_removed, require_own_targets
-from mwr_hpc.run_directory import STATE_FOLDER
+from mwr_hpc.pipeline.receipts import fingerprint
+from mwr_hpc.pipeline.result_folder import book_of, working_in
+from mwr_hpc.pipeline.stages import Outcome
+from mwr_hpc.pipeline.units import Unit, require_own_targets
 
 MASK_END = "_mask"
 NOISE_STAGE = "generate_noise"
@@ -50,7 +49,7 @@ def make_masks(settings: MakeMaskSettings, emit: Emit, should_stop: ShouldStop) 
     names = {path.stem for path in inputs}
     inputs = [path for path in inputs if path.stem.removesuffix(MASK_END) not in names - {path.stem}]
     cohort = cohort_from_files(inputs, None)
-    book = ReceiptBook(folder / STATE_FOLDER / "receipts")
+    book = book_of(folder)
     parameters = settings.model_dump(include={"side", "percentile", "threshold", "z_crop", "contrast"})
     units = [
         Unit(
@@ -68,7 +67,7 @@ def make_masks(settings: MakeMaskSettings, emit: Emit, should_stop: ShouldStop) 
     require_own_targets(units, book)
     workers = min(settings.preprocessing_ncpus or available_cores(), len(units))
     pool = local_pool if workers > 1 else lambda _: nullcontext(InlinePool())
-    done, failed = _run(units, book, folder, cohort.ids, lambda: pool(workers), emit, should_stop)
+    done, failed = _run(units, folder, cohort.ids, lambda: pool(workers), emit, should_stop)
     failed = cohort.problems | failed
     if not done:
         listed = "\n".join(f"  {identifier}: {reason}" for identifier, reason in failed.items())
@@ -93,7 +92,7 @@ def generate_noise(settings: GenerateNoiseSettings, emit: Emit, should_stop: Sho
     """
     out = settings.out
     require_writable(out.parent)
-    book = ReceiptBook(out.parent / STATE_FOLDER / "receipts")
+    book = book_of(out.parent)
     unit = Unit(
         stage=NOISE_STAGE,
         name=out.name,
@@ -107,13 +106,12 @@ def generate_noise(settings: GenerateNoiseSettings, emit: Emit, should_stop: Sho
         target=out,
     )
     require_own_targets([unit], book)
-    done, failed = _run([unit], book, out.parent, {out.name}, lambda: nullcontext(InlinePool()), emit, should_stop)
+    done, failed = _run([unit], out.parent, {out.name}, lambda: nullcontext(InlinePool()), emit, should_stop)
     return Outcome(failed, done)
 
 
 def _run(
     units: list[Unit],
-    book: ReceiptBook,
     folder: Path,
     identifiers: Collection[str],
     pool: Callable[[], AbstractContextManager[Pool]],
@@ -121,11 +119,6 @@ def _run(
     should_stop: ShouldStop,
 ) -> tuple[list[Path], dict[str, str]]:
     """Do the units of one stage; return what was published, and what failed with its reason."""
-    state = folder / STATE_FOLDER
-    with disk_full_reported(folder), RunLock(state / "lock.json") as lock, partials_removed(units):
-        quarantine = Quarantine(state / "quarantine" / units[0].stage)
-        claim = Claim(state / "lock.json", lock.token)
-        runner = StageRunner(book, quarantine, claim, state / "logs", emit, should_stop)
-        with pool() as running:
-            done = runner.run(units[0].stage, units, running)
-        return [unit.target for unit in units if unit.name in done], quarantine.reasons(identifiers)
+    with working_in(folder, units, emit, should_stop) as runner, pool() as running:
+        done = runner.run(units[0].stage, units, running)
+    return [unit.target for unit in units if unit.name in done], runner.quarantine.reasons(identifiers)

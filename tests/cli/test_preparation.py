@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from commanding import run
+from commanding import damaged_volume, run, volume
 from mwr_hpc.config.loading import PREFIX
 from mwr_hpc.io.mrc import MrcWriter, open_mrc
 from mwr_hpc.io.star import read_tomogram_list
@@ -126,6 +126,18 @@ def test_a_bad_file_among_good_ones() -> None:
     checked = run("check", "in", "--cube_size", 16, "--tilt_range", -50, 66)
     assert checked.code == 2
     assert "Error: bad: " in checked.out and "Warning: a: " in checked.out and "other sign" in checked.out
+
+
+@pytest.mark.parametrize("words", [("convert", "in", "--out", "made"), ("make-mask", "in", "made")])
+def test_status_and_retry_know_the_folder(words: tuple[str, ...]) -> None:
+    volume("in/good.mrc")
+    damaged_volume("in/nan.mrc", np.nan)
+    assert run(*words).code == 1
+    told = json.loads(run("status", "made", "--json").out)
+    assert (told["state"], told["units"], told["done"], told["failed"]) == ("finished", 2, 1, 1)
+    assert list(told["left_out"]) == ["nan"] and "nan.mrc" in told["left_out"]["nan"]
+    assert "nan" in run("retry", "made").out
+    assert json.loads(run("status", "made", "--json").out)["left_out"] == {}
 
 
 def test_check_of_the_environment_alone() -> None:

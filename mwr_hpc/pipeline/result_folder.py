@@ -1,0 +1,47 @@
+"""A folder of results that one stage makes on this machine: its lock, receipts, quarantine, events and logs.
+
+They lie in the folder's state folder, where `status` and `retry` find them as they find those of a sweep.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from mwr_hpc.events import Emit, ShouldStop
+from mwr_hpc.io.atomic import disk_full_reported, without_partials
+from mwr_hpc.pipeline.event_log import recording
+from mwr_hpc.pipeline.lock import RunLock
+from mwr_hpc.pipeline.receipts import ReceiptBook
+from mwr_hpc.pipeline.stages import Quarantine, StageRunner
+from mwr_hpc.pipeline.units import Claim, Unit, partials_removed
+from mwr_hpc.run_directory import STATE_FOLDER
+
+
+def book_of(folder: Path) -> ReceiptBook:
+    """The receipts of a folder of results."""
+    return ReceiptBook(folder / STATE_FOLDER / "receipts")
+
+
+@contextmanager
+def working_in(folder: Path, units: Sequence[Unit], emit: Emit, should_stop: ShouldStop) -> Iterator[StageRunner]:
+    """Hold `folder` while `units`, all of one stage, are done by the runner that is yielded.
+
+    Raises
+    ------
+    ConfigError
+        Another process holds the folder.
+    DiskFullError
+        No space is left.
+    """
+    state = folder / STATE_FOLDER
+    lock_path = state / "lock.json"
+    with (
+        disk_full_reported(folder),
+        RunLock(lock_path) as lock,
+        without_partials([], [state]),
+        partials_removed(units),
+    ):
+        quarantine = Quarantine(state / "quarantine" / units[0].stage)
+        claim = Claim(lock_path, lock.token)
+        log = recording(state / "events.jsonl", emit)
+        yield StageRunner(book_of(folder), quarantine, claim, state / "logs", log, should_stop)
