@@ -118,7 +118,10 @@ def check_tomogram(entry: TomogramEntry, sizes: CheckSizes, full: bool) -> Tomog
         volume = open_volume(entry.path)
         if bad := _bad_values(volume, full):
             return TomogramReport(entry, findings=(*findings, Finding("error", entry.id, f"{entry.path}: {bad}")))
-        evidence = find_wedge(volume.data)
+        try:
+            evidence = find_wedge(volume.data)
+        except ValueError as error:
+            raise InputError(f"{entry.path}: a block in its middle holds {error}; reconstruct it again") from error
     except InputError as error:
         return TomogramReport(entry, findings=(*findings, Finding("error", entry.id, str(error))))
     places, of_mask = _places(entry, sizes)
@@ -223,7 +226,7 @@ def _of_wedge(given: TiltRange | None, evidence: WedgeEvidence) -> Iterator[str]
     elif _misfit(given, likely) > TOLERANCE:
         told = f"the tilt range is given as {given[0]:g} {given[1]:g}, its power says about {likely[0]:g} {likely[1]:g}"
         mirrored = effective_tilt_range(given, True)
-        if _misfit(mirrored, likely) < _misfit(given, likely) - BETTER:
+        if _misfit(mirrored, likely) < min(TOLERANCE, _misfit(given, likely) - BETTER):
             right = f"{mirrored[0]:g} {mirrored[1]:g}"
             yield f"{told}: the tilt angles have the other sign; give {right}, or change --flip_tilt"
         else:

@@ -20,7 +20,7 @@ from mwr_hpc.training.checkpoint import Checkpoint, CheckpointFolder, config_has
 from mwr_hpc.training.communicator import Communicator
 from mwr_hpc.training.engine import Engine
 from mwr_hpc.training.framework import configure
-from mwr_hpc.training.hardware import resolve_precision
+from mwr_hpc.training.hardware import check_kernel, resolve_precision
 from mwr_hpc.training.loop import run_training
 from mwr_hpc.training.model_file import checksum, named_weights, read_model, set_weights, write_model
 from mwr_hpc.training.rates import WarmUp
@@ -88,7 +88,8 @@ def train_iteration(
     if not pairs.training:
         raise InputError("no training pairs: every sub-tomogram is held out; raise --ncube or add tomograms")
     architecture = architecture_of(parameters)
-    precision = resolve_precision(parameters["precision"])
+    check_kernel(parameters["precision"], architecture.kernel)
+    precision = resolve_precision(parameters["precision"], architecture.kernel)
     engine = _engine(architecture, precision, parameters["loss"], parameters["learning_rate"], communicator)
     network = engine.model
     _start_from(engine, architecture, inputs, parameters, emit)

@@ -202,7 +202,7 @@ def _crops(settings: TrainSettings, entry: TomogramEntry) -> int:
 
 def _training_memory(settings: TrainSettings, prepared: Sequence[_Prepared], network: NetworkSize) -> dict[str, int]:
     architecture, crop = _architecture(settings), settings.crop_size
-    precision = resolve_precision(settings.precision)
+    precision = resolve_precision(settings.precision, settings.kernel)
     batch = max(1, settings.batch_size // settings.ranks)
     trained = memory.training(settings.cube_size, batch, architecture, network.values, precision)
     most: Counter[str] = Counter(train=trained)

@@ -17,7 +17,7 @@ from mwr_hpc.pipeline.frozen_settings import freeze
 from mwr_hpc.pipeline.receipts import ReceiptBook
 from mwr_hpc.pipeline.training_units import own_models, require_own_models
 from mwr_hpc.run_directory import RunDirectory
-from mwr_hpc.training.hardware import check_devices, resolve_hardware
+from mwr_hpc.training.hardware import check_devices, check_kernel, resolve_hardware
 from mwr_hpc.training.model_file import read_model
 
 DEFAULT_TILT_RANGE = (-60.0, 60.0)
@@ -139,8 +139,10 @@ def check_before_start(settings: TrainSettings, run: RunDirectory) -> None:
             f"--continue_iter {settings.continue_iter}: {run.model(settings.continue_iter)} does not exist; "
             f"there are models of the iterations {sorted(models)}."
         )
-    if settings.gpuID is not None and not (settings.slurm or settings.in_allocation):
-        check_devices(settings.gpuID)
+    if not (settings.slurm or settings.in_allocation):
+        check_kernel(settings.precision, settings.kernel)
+        if settings.gpuID is not None:
+            check_devices(settings.gpuID)
     require_writable(run.root)
     require_writable(run.results)
     if settings.pretrained_model is not None:
@@ -175,7 +177,7 @@ def freeze_settings(settings: TrainSettings, run: RunDirectory, emit: Emit) -> T
     frozen = freeze(
         settings,
         run.config,
-        lambda: resolve_hardware(settings.precision, settings.deterministic),
+        lambda: resolve_hardware(settings.precision, settings.deterministic, settings.kernel),
         {"precision": "auto", "deterministic": None},
         lambda before: _moved(before, run),
     )

@@ -14,6 +14,10 @@ BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16")
 """Processor flags with which bfloat16 convolutions run 1.7 to 2 times as fast as float32 (benchmarks/training_step.py);
 without them they are emulated and slower."""
 
+BFLOAT16_KERNEL = 3
+"""Widest kernel of which oneDNN's gradient in bfloat16 is sound on processors; wider ones, where a level is 4 voxels
+wide, give values beyond all bounds now and then (TensorFlow 2.18)."""
+
 BFLOAT16_GPU = (8, 0)
 """First compute capability of NVIDIA GPUs with bfloat16 units."""
 
@@ -27,7 +31,7 @@ def available_threads() -> int:
 
 
 def resolve_precision(
-    precision: Literal["auto", "float32", "bfloat16"], cpuinfo: Path = Path("/proc/cpuinfo")
+    precision: Literal["auto", "float32", "bfloat16"], kernel: int = 3, cpuinfo: Path = Path("/proc/cpuinfo")
 ) -> Literal["float32", "bfloat16"]:
     """Decide what `auto` means on this machine: bfloat16 where the hardware multiplies it, else float32.
 
@@ -35,6 +39,8 @@ def resolve_precision(
     ----------
     precision
         Returned as it is unless "auto".
+    kernel
+        Edge of the kernels that are trained.
     cpuinfo
         Where Linux tells the processor's flags.
     """
@@ -42,12 +48,31 @@ def resolve_precision(
         return precision
     if gpus := _gpu_capabilities():
         return "bfloat16" if min(gpus) >= BFLOAT16_GPU else "float32"
+    if kernel > BFLOAT16_KERNEL:
+        return "float32"
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     flags = next((line.split() for line in lines if line.startswith("flags")), [])
     return "bfloat16" if any(flag in flags for flag in BFLOAT16_FLAGS) else "float32"
 
 
-def resolve_hardware(precision: Literal["auto", "float32", "bfloat16"], deterministic: bool | None) -> dict[str, Any]:
+def check_kernel(precision: Literal["auto", "float32", "bfloat16"], kernel: int) -> None:
+    """See that kernels of this edge can be trained on this machine in the precision that was asked for.
+
+    Raises
+    ------
+    ConfigError
+        They cannot.
+    """
+    if precision == "bfloat16" and kernel > BFLOAT16_KERNEL and not is_gpu_visible():
+        raise ConfigError(
+            f"--precision bfloat16 with --kernel {kernel}: on processors the gradients of kernels wider than "
+            f"{BFLOAT16_KERNEL} are unsound in bfloat16; use --precision float32 or --kernel {BFLOAT16_KERNEL}"
+        )
+
+
+def resolve_hardware(
+    precision: Literal["auto", "float32", "bfloat16"], deterministic: bool | None, kernel: int = 3
+) -> dict[str, Any]:
     """Replace what is left to the hardware by what it means here, to be frozen in the run's configuration.
 
     Returns
@@ -56,7 +81,7 @@ def resolve_hardware(precision: Literal["auto", "float32", "bfloat16"], determin
         `precision`, and `deterministic`: true on CPU, where it costs nothing, false on GPUs.
     """
     decided = not _gpu_capabilities() if deterministic is None else deterministic
-    return {"precision": resolve_precision(precision), "deterministic": decided}
+    return {"precision": resolve_precision(precision, kernel), "deterministic": decided}
 
 
 def is_gpu_visible() -> bool:
