@@ -1,11 +1,14 @@
 """`mwr-hpc cohort`: the list of tomograms that every command takes."""
 
+import os
+
 import typer
 
 from mwr_hpc.cli.options import add_command
 from mwr_hpc.cli.running import report, settings_from
 from mwr_hpc.cli.words import Given
 from mwr_hpc.config.schema import CohortSettings
+from mwr_hpc.errors import ConfigError
 
 HELP = """List tomograms with their voxel sizes, tilt ranges, masks and groups.
 
@@ -32,6 +35,7 @@ def run(given: Given) -> int:
     from mwr_hpc.missing_wedge.cohort import write_cohort
     from mwr_hpc.missing_wedge.listing import collect_cohort
 
+    _check_output(settings)
     require_writable(settings.out.parent)
     named = settings.model_dump(exclude={"inputs", "out", "group"})
     cohort = collect_cohort(settings.inputs, **named)
@@ -47,3 +51,19 @@ def run(given: Given) -> int:
             typer.echo(f"{len(lacking)} of them have {what}: {', '.join(lacking)}", err=True)
     report(cohort.problems, (), ("mwr-hpc", "check", str(settings.out)))
     return 1 if cohort.problems else 0
+
+
+def _check_output(settings: CohortSettings) -> None:
+    """See that the list replaces nothing but a list that this command wrote, and that it can hold the group."""
+    from mwr_hpc.io.star import is_own_list
+    from mwr_hpc.io.star_text import is_one_value
+
+    out = settings.out
+    if out.suffix.lower() != ".star":
+        raise ConfigError(f"--out {out}: a list ends in .star; was its name left out before the tomograms?")
+    if any(os.path.realpath(path) == os.path.realpath(out) for path in settings.inputs):
+        raise ConfigError(f"--out {out}: is one of the inputs; name another list")
+    if os.path.lexists(out) and not is_own_list(out):
+        raise ConfigError(f"--out {out}: is there, but this command did not write it; move it away, or name another")
+    if settings.group is not None and not is_one_value(settings.group):
+        raise ConfigError(f"--group {settings.group!r}: no list can hold this name; give one without line breaks")

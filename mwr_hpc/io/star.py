@@ -22,13 +22,14 @@ Other columns are ignored. A relative path starts at the list's folder, or at on
 else at the current one.
 """
 
+import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.star_text import StarTable, read_tables, write_table
-from mwr_hpc.io.tilts import read_tilt_range
 from mwr_hpc.io.volume import is_volume_name
 
 PATH_COLUMNS = ("rlnMicrographName", "rlnTomoReconstructedTomogram", "wrpMicrographName")
@@ -40,6 +41,7 @@ MASK = ("mwrMaskPath", "rlnMaskName")
 EVEN = ("mwrEvenPath", "rlnTomoReconstructedTomogramHalf1")
 ODD = ("mwrOddPath", "rlnTomoReconstructedTomogramHalf2")
 GROUP = "mwrGroup"
+BLOCK = "tomograms"
 MISSING = ("", "none", "<na>", "nan", "null")
 
 
@@ -57,6 +59,8 @@ class TomogramRow:
         In angstrom.
     tilt_range
         (min, max) in degrees.
+    tilts
+        File of the tilt angles (see `mwr_hpc.io.tilts`), which says the range where `tilt_range` does not.
     """
 
     path: Path
@@ -67,6 +71,7 @@ class TomogramRow:
     even: Path | None = None
     odd: Path | None = None
     group: str | None = None
+    tilts: Path | None = None
 
 
 def read_tomogram_list(path: Path) -> list[TomogramRow]:
@@ -124,7 +129,16 @@ def write_tomogram_list(path: Path, rows: Sequence[TomogramRow]) -> None:
         }
         for row in rows
     ]
-    write_star(path, "tomograms", records)
+    write_star(path, BLOCK, records)
+
+
+def is_own_list(path: Path) -> bool:
+    """Whether a file is a list as `write_tomogram_list` writes them."""
+    try:
+        tables = read_tables(path)
+    except InputError:
+        return False
+    return len(tables) == 1 and (tables[0].block, GROUP in tables[0].columns) == (BLOCK, True)
 
 
 def write_star(path: Path, block: str, records: Sequence[Mapping[str, object]]) -> None:
@@ -145,6 +159,10 @@ def _table(path: Path) -> tuple[StarTable, str]:
             f"{path}: the required column {PATH_COLUMNS[0]} (path of the tomogram) is missing; "
             f"found {', '.join(columns) or 'no columns'}"
         )
+    others = {table.block for table, _ in found if table is not found[0][0]}
+    if others:
+        blocks = ", ".join(f"data_{block}" for block in sorted(others | {found[0][0].block}))
+        raise InputError(f"{path}: holds several tables of tomograms ({blocks}); give each a list of its own")
     return found[0]
 
 
@@ -174,11 +192,12 @@ class _Row:
             even=self._path(*EVEN),
             odd=self._path(*ODD),
             group=self.record.get(GROUP),
+            tilts=self._path(SERIES),
         )
 
     def _voxel_size(self) -> float | None:
-        stated = next((size for column in VOXEL_SIZE if (size := self._number(column)) is not None), None)
-        pixel_size, binning = self._number(SERIES_PIXEL_SIZE), self._number(BINNING)
+        stated = next((size for column in VOXEL_SIZE if (size := self._size(column)) is not None), None)
+        pixel_size, binning = self._size(SERIES_PIXEL_SIZE), self._size(BINNING)
         if stated is None and pixel_size is not None and binning is not None:
             return pixel_size * binning
         return stated
@@ -192,8 +211,7 @@ class _Row:
                 raise InputError(
                     f"{self.source}: line {self.line} gives only one of {columns[0]} and {columns[1]}; give both"
                 )
-        series = self._path(SERIES)
-        return read_tilt_range(series) if series is not None and series.is_file() else None
+        return None
 
     def _path(self, *columns: str) -> Path | None:
         text = next((text for column in columns if (text := self.record.get(column)) is not None), None)
@@ -201,7 +219,14 @@ class _Row:
             return None
         folder = self.source.absolute().parent
         places = [folder / text, *(above / text for above in folder.parents), Path(text)]
-        return next((place for place in places if place.exists()), places[0]).absolute()
+        return next((place for place in places if os.path.exists(place)), places[0]).absolute()
+
+    def _size(self, column: str) -> float | None:
+        """A size that cannot be is worse than none; 0 says that it is not known."""
+        size = self._number(column)
+        if size is not None and not 0 <= size < math.inf:
+            raise InputError(f"{self.source}: line {self.line} has {size:g} as {column}; expected a size above 0")
+        return size or None
 
     def _number(self, column: str) -> float | None:
         text = self.record.get(column)

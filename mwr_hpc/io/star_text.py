@@ -43,12 +43,16 @@ def read_tables(path: Path) -> list[StarTable]:
         The file cannot be read, or is no STAR file.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file; check the path") from error
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise InputError(f"{path}: not a STAR file ({reason}); give a STAR file, of RELION or Warp") from error
+    if "\0" in text:
+        raise InputError(f"{path}: not a STAR file (it is no text); give a STAR file, of RELION or Warp")
+    # Not splitlines: file names may hold what it takes for the end of a line.
+    lines = text.split("\n")
     tables: list[StarTable] = []
     block, in_loop, items = None, False, False
     for number, line in enumerate(lines, 1):
@@ -92,6 +96,15 @@ def _words(line: str) -> list[str]:
             break
         words.append(next(word for word in (double, single, bare) if word is not None))
     return words
+
+
+def is_one_value(text: str) -> bool:
+    """Whether a text can be written as one value and be read again: STAR knows no escapes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # bytes of a file name that are no UTF-8
+        return False
+    return not (("'" in text and '"' in text) or {"\n", "\r", "\0"} & set(text))
 
 
 def write_table(path: Path, columns: Mapping[str, Sequence[str]], block: str = "") -> None:

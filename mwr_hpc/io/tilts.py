@@ -24,6 +24,9 @@ TILT_COLUMNS = ("rlnTomoYTilt", "rlnTomoNominalStageTiltAngle", "wrpAngleTilt")
 SUFFIXES = (".tlt", ".rawtlt", ".tomostar", ".star")
 """In order of preference."""
 
+RADIANS = 1.6
+"""Angles that are all smaller are a tilt series in radians, not one of three degrees."""
+
 ADDED_TO_NAMES = re.compile(r"(_full)?_rec$|_\d+\.\d+Apx$")
 """What IMOD (``_rec``) and Warp (``_10.00Apx``) add to a tilt series' name for its tomogram."""
 
@@ -46,6 +49,8 @@ def read_tilt_range(path: Path) -> tuple[float, float]:
     if not -90 <= low < high <= 90:
         found = f"{len(angles)} angles" + (f" from {low:g} to {high:g}" if len(angles) else "")
         raise InputError(f"{path}: found {found}, expected at least two between -90 and 90 degrees; check the file")
+    if max(-low, high) < RADIANS:
+        raise InputError(f"{path}: found angles from {low:g} to {high:g}; expected degrees, these look like radians")
     return low, high
 
 
@@ -60,8 +65,8 @@ def find_tilts(folder: Path, identifier: str) -> Path | None:
 
 def _from_lines(path: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
     try:
-        words = path.read_text(encoding="utf-8").split()
-        return np.array([float(word) for word in words])
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        return np.array([float(line) for line in lines if line.strip() and not line.lstrip().startswith("#")])
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the path and its rights") from error
     except ValueError as error:

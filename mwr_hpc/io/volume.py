@@ -1,5 +1,6 @@
 """One read-only view of a volume, whatever the format of its file."""
 
+import os
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,7 +49,7 @@ def is_ome_zarr(path: Path) -> bool:
 
 def mrc_files(folder: Path) -> list[Path]:
     """The MRC files of a folder by name: not those of its subfolders, and no hidden ones."""
-    return [path for path in _visible(folder) if path.suffix.lower() in MRC_SUFFIXES and not path.is_dir()]
+    return [path for path in _visible(folder) if path.suffix.lower() in MRC_SUFFIXES and not os.path.isdir(path)]
 
 
 def volume_files(folder: Path) -> list[Path]:

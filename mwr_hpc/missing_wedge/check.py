@@ -12,11 +12,11 @@ import numpy as np
 
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.volume import Volume, open_volume, read_sections
-from mwr_hpc.missing_wedge.cohort import TiltRange, TomogramEntry
+from mwr_hpc.missing_wedge.entries import TomogramEntry
 from mwr_hpc.missing_wedge.mask import load_mask
 from mwr_hpc.numerics.normalization import LARGEST_VALUE
 from mwr_hpc.numerics.sampling import check_sizes, count_places
-from mwr_hpc.numerics.wedge import effective_tilt_range
+from mwr_hpc.numerics.wedge import TiltRange, effective_tilt_range
 from mwr_hpc.numerics.wedge_evidence import WedgeEvidence, find_wedge
 
 SECTIONS = 9

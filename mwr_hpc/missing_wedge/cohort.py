@@ -1,69 +1,17 @@
-"""The cohort: which tomograms a run works on, under which ids, with which masks and tilt ranges.
+"""The cohort: which tomograms a run works on, from a folder, from files, or from a list."""
 
-Only headers are read. A tomogram that cannot be used is returned as a problem, so that the others go on.
-"""
-
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mwr_hpc.errors import InputError
-from mwr_hpc.io.mrc_header import MrcHeader, read_header, require_volume
 from mwr_hpc.io.star import TomogramRow, read_tomogram_list, rows_of_group, write_tomogram_list
-from mwr_hpc.io.volume import MRC_SUFFIXES, OME_ZARR_SUFFIX, Volume, is_ome_zarr, open_volume, volume_files
-from mwr_hpc.numerics.wedge import check_tilt_range, effective_tilt_range
+from mwr_hpc.io.tilts import read_tilt_range
+from mwr_hpc.io.volume import MRC_SUFFIXES, OME_ZARR_SUFFIX, is_ome_zarr, volume_files
+from mwr_hpc.missing_wedge.entries import MASK_END, Cohort, TomogramEntry, cohort_from_rows, identifier_of
+from mwr_hpc.numerics.wedge import TiltRange, effective_tilt_range
 
-TiltRange = tuple[float, float]
 KINDS = ", ".join((*MRC_SUFFIXES, OME_ZARR_SUFFIX))
-
-
-@dataclass(frozen=True)
-class TomogramEntry:
-    """One tomogram of a cohort.
-
-    Attributes
-    ----------
-    id
-        The file name less its last extension, or the name that a list gives.
-    path
-        The MRC file or OME-Zarr directory.
-    shape
-        Voxels along (z, y, x).
-    voxel_size
-        (z, y, x) in angstrom; 0 where neither file nor list says.
-    tilt_range
-        (min, max) in degrees; None where neither list nor command gives one.
-    mask, even, odd
-        Further volumes on the same grid, where there are any.
-    stated_voxel_size
-        Of the list, where the file says none; otherwise None.
-    group
-        Name of the data set or session.
-    """
-
-    id: str
-    path: Path
-    shape: tuple[int, int, int]
-    voxel_size: tuple[float, float, float]
-    tilt_range: TiltRange | None = None
-    mask: Path | None = None
-    even: Path | None = None
-    odd: Path | None = None
-    group: str | None = None
-    stated_voxel_size: float | None = None
-
-
-@dataclass(frozen=True)
-class Cohort:
-    """What can be worked on, in order of id, and why the rest cannot (by id)."""
-
-    entries: list[TomogramEntry]
-    problems: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def ids(self) -> set[str]:
-        """Of all tomograms, those that cannot be worked on among them."""
-        return {entry.id for entry in self.entries} | self.problems.keys()
 
 
 def cohort_from_folder(
@@ -89,8 +37,8 @@ def cohort_from_folder(
     """
     if not input_dir.is_dir():
         raise InputError(f"{input_dir}: there is no such folder; give the folder of the tomograms")
-    rows = [TomogramRow(path.absolute()) for path in tomograms_in(input_dir, mask_dir)]
-    return cohort_from_rows(input_dir, rows, tilt_range, mask_dir, allow_missing_masks)
+    rows = [TomogramRow(path.absolute()) for path in tomograms_in(input_dir)]
+    return cohort_from_rows(input_dir, rows, lambda row: tilt_range, mask_dir, allow_missing_masks)
 
 
 def tomogram_files(paths: Sequence[Path]) -> list[Path]:
@@ -120,7 +68,7 @@ def cohort_from_files(paths: Sequence[Path], tilt_range: TiltRange | None) -> Co
         No file can be used, or two have the same id.
     """
     rows = [TomogramRow(path.absolute()) for path in paths]
-    return cohort_from_rows("the inputs", rows, tilt_range, None, False)
+    return cohort_from_rows("the inputs", rows, lambda row: tilt_range, None, False)
 
 
 def cohort_from_list(
@@ -155,21 +103,33 @@ def cohort_from_list(
         The list cannot be read, names no usable tomogram or none of the group, two tomograms have the same id, a tilt
         range is impossible, or a mask is missing.
     """
-    rows = [
-        replace(row, tilt_range=effective_tilt_range(row.tilt_range, flip_tilt)) if row.tilt_range else row
-        for row in rows_of_group(star, read_tomogram_list(star), group)
-    ]
+    rows = rows_of_group(star, read_tomogram_list(star), group)
     if alone:
         rows = [replace(row, mask=None, even=None, odd=None) for row in rows]
-    return cohort_from_rows(star, rows, tilt_range, mask_dir, allow_missing_masks)
+
+    def tilts_of(row: TomogramRow) -> TiltRange | None:
+        return tilt_range or listed_tilt_range(row, flip_tilt)
+
+    return cohort_from_rows(star, rows, tilts_of, mask_dir, allow_missing_masks)
 
 
-def tomograms_in(folder: Path, mask_dir: Path | None = None) -> list[Path]:
-    """The volumes of a folder, at least one, without the masks when `mask_dir` is the same folder."""
+def listed_tilt_range(row: TomogramRow, flip_tilt: bool) -> TiltRange | None:
+    """The tilt range that a list gives, or the file of tilt angles that it names, of this program's sign.
+
+    Raises
+    ------
+    InputError
+        There is no such file, or it cannot be read.
+    """
+    found = row.tilt_range or (None if row.tilts is None else read_tilt_range(row.tilts))
+    return effective_tilt_range(found, flip_tilt) if found else None
+
+
+def tomograms_in(folder: Path) -> list[Path]:
+    """The tomograms of a folder, at least one: its volumes, but for masks, ``<id>_mask`` beside an ``<id>``."""
     paths = volume_files(folder)
-    if mask_dir is not None and mask_dir.resolve() == folder.resolve():
-        masks = {f"{identifier_of(path)}_mask" for path in paths}
-        paths = [path for path in paths if identifier_of(path) not in masks]
+    masks = {f"{identifier_of(path)}{MASK_END}" for path in paths}
+    paths = [path for path in paths if identifier_of(path) not in masks]
     if not paths:
         raise InputError(f"{folder}: no volume ({KINDS}) in it; name the folder of the tomograms")
     return paths
@@ -193,109 +153,3 @@ def write_cohort(star: Path, entries: Sequence[TomogramEntry]) -> None:
             for entry in entries
         ],
     )
-
-
-def cohort_from_rows(
-    source: Path | str,
-    rows: Iterable[TomogramRow],
-    tilt_range: TiltRange | None,
-    mask_dir: Path | None,
-    allow_missing_masks: bool,
-) -> Cohort:
-    """Take the tomograms of these rows, which come from `source`; see `cohort_from_list` for the rest."""
-    named = _by_id(source, rows)
-    masks = {identifier: row.mask or _find_mask(identifier, row.path, mask_dir) for identifier, row in named.items()}
-    missing = sorted(identifier for identifier, mask in masks.items() if mask is None)
-    if mask_dir is not None and missing and not allow_missing_masks:
-        raise InputError(
-            f"{mask_dir}: no mask for {', '.join(missing)}; expected {missing[0]}.mrc or {missing[0]}_mask.mrc, and so "
-            "on. Add them, or use whole tomograms with --allow_missing_masks"
-        )
-    ranges = {
-        identifier: _tilt_range(source, identifier, tilt_range or row.tilt_range) for identifier, row in named.items()
-    }
-    entries, problems = [], {}
-    for identifier, row in sorted(named.items()):
-        try:
-            entries.append(_entry(identifier, row, ranges[identifier], masks[identifier]))
-        except InputError as error:
-            problems[identifier] = str(error)
-    if not entries:
-        raise InputError(f"{source}: no tomogram can be used:\n" + "\n".join(problems.values()))
-    return Cohort(entries, problems)
-
-
-def identifier_of(path: Path) -> str:
-    """The exact file name less its extension, for OME-Zarr both of them."""
-    return path.name.removesuffix(OME_ZARR_SUFFIX) if is_ome_zarr(path) else path.stem
-
-
-def _by_id(source: Path | str, rows: Iterable[TomogramRow]) -> dict[str, TomogramRow]:
-    named: dict[str, TomogramRow] = {}
-    for row in rows:
-        identifier = row.name or identifier_of(row.path)
-        # Ids become file names in the run directory.
-        if "/" in identifier or identifier.startswith("."):
-            raise InputError(
-                f"{source}: {identifier!r} cannot be an id; expected a name without '/', not starting with a dot"
-            )
-        if identifier in named:
-            first = named[identifier].path
-            if first == row.path:
-                raise InputError(f"{source}: {row.path} is named twice; name it once")
-            raise InputError(
-                f"{source}: two tomograms have the id {identifier}: {first} and {row.path}; rename one of them, or "
-                "name both in a list (rlnTomoName)"
-            )
-        named[identifier] = row
-    return named
-
-
-def _find_mask(identifier: str, tomogram: Path, mask_dir: Path | None) -> Path | None:
-    if mask_dir is None:
-        return None
-    candidates = [mask_dir / f"{identifier}{end}{kind}" for end in ("", "_mask") for kind in (".mrc", OME_ZARR_SUFFIX)]
-    found = [path.absolute() for path in candidates if path.exists() and path.resolve() != tomogram.resolve()]
-    if len(found) > 1:
-        raise InputError(f"{mask_dir}: two masks for {identifier}: {found[0].name} and {found[1].name}; remove one")
-    return found[0] if found else None
-
-
-def _tilt_range(source: Path | str, identifier: str, tilt_range: TiltRange | None) -> TiltRange | None:
-    if tilt_range is None:
-        return None
-    try:
-        return check_tilt_range(*tilt_range)
-    except ValueError as error:
-        raise InputError(f"{source}: {identifier}: {error}") from error
-
-
-def _entry(identifier: str, row: TomogramRow, tilt_range: TiltRange | None, mask: Path | None) -> TomogramEntry:
-    """Read the headers of a tomogram and of what belongs to it; raise InputError where they do not fit."""
-    header = _header(row.path)
-    if isinstance(header, MrcHeader):
-        require_volume(row.path, header)
-    for what, path in (("mask", mask), ("even half", row.even), ("odd half", row.odd)):
-        if path is not None and (shape := _header(path).shape) != header.shape:
-            raise InputError(
-                f"{path}: the {what} has {shape} voxels (z, y, x), its tomogram {row.path} has {header.shape}; "
-                "give one on the very same grid"
-            )
-    stated = row.voxel_size or 0.0
-    z, y, x = header.voxel_size
-    return TomogramEntry(
-        id=identifier,
-        path=row.path,
-        shape=header.shape,
-        voxel_size=(z or stated, y or stated, x or stated),
-        tilt_range=tilt_range,
-        mask=mask,
-        even=row.even,
-        odd=row.odd,
-        group=row.group,
-        stated_voxel_size=None if min(z, y, x) > 0 else row.voxel_size,
-    )
-
-
-def _header(path: Path) -> MrcHeader | Volume:
-    return open_volume(path) if is_ome_zarr(path) else read_header(path)

@@ -1,15 +1,16 @@
 """Puts the tomograms of folders, files and lists, of this program or others, into one cohort."""
 
+import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.star import TomogramRow, read_tomogram_list, rows_of_group
 from mwr_hpc.io.tilts import SUFFIXES, find_tilts, read_tilt_range
 from mwr_hpc.io.volume import is_ome_zarr
-from mwr_hpc.missing_wedge.cohort import Cohort, TiltRange, cohort_from_rows, identifier_of, tomograms_in
-from mwr_hpc.numerics.wedge import effective_tilt_range
+from mwr_hpc.missing_wedge.cohort import listed_tilt_range, tomograms_in
+from mwr_hpc.missing_wedge.entries import Cohort, cohort_from_rows, identifier_of
+from mwr_hpc.numerics.wedge import TiltRange, effective_tilt_range
 
 LIST_SUFFIX = ".star"
 
@@ -22,6 +23,7 @@ def collect_cohort(
     mask_dir: Path | None = None,
     allow_missing_masks: bool = False,
     group: str | None = None,
+    option_wins: bool = False,
 ) -> Cohort:
     """Collect tomograms; only headers are read.
 
@@ -39,39 +41,46 @@ def collect_cohort(
         As in `cohort_from_folder`.
     group
         Of lists, take this group alone.
+    option_wins
+        Whether `tilt_range` is that of all tomograms, whatever a list gives.
 
     Returns
     -------
     Cohort
-        With tilt ranges of this program's sign; a tomogram without a file in `tlt_dir` is a problem.
+        With tilt ranges of this program's sign; a tomogram whose file of tilts is missing or bad is a problem.
 
     Raises
     ------
     InputError
-        No tomogram can be used, two have one id, or a list or a file of tilts cannot be read.
+        No tomogram can be used, two have one id, a mask is missing, or a list cannot be read.
     """
-    rows = [row for path in inputs for row in _rows(path, mask_dir, group)]
-    problems: dict[str, str] = {}
-    usable = []
-    for row in rows:
-        found = row.tilt_range or tilt_range
-        if found is None and tlt_dir is not None:
-            identifier = row.name or identifier_of(row.path)
-            tilts = find_tilts(tlt_dir, identifier)
-            if tilts is None:
-                names = ", ".join(f"{identifier}{suffix}" for suffix in SUFFIXES)
-                problems[identifier] = f"{tlt_dir}: no tilt angles of {row.path}; expected one of {names}"
-                continue
-            found = read_tilt_range(tilts)
-        usable.append(replace(row, tilt_range=effective_tilt_range(found, flip_tilt)) if found else row)
-    if not usable:
-        raise InputError("no tomogram can be used:\n" + "\n".join(problems.values()))
+    rows = [row for path in inputs for row in _rows(path, group)]
+
+    def tilts_of(row: TomogramRow) -> TiltRange | None:
+        given = tilt_range and effective_tilt_range(tilt_range, flip_tilt)
+        if given and option_wins:
+            return given
+        elsewhere = given is not None or tlt_dir is not None
+        if row.tilt_range or (row.tilts and (os.path.exists(row.tilts) or not elsewhere)):
+            return listed_tilt_range(row, flip_tilt)
+        if given or tlt_dir is None:
+            return given
+        return effective_tilt_range(read_tilt_range(_tilts_in(tlt_dir, row)), flip_tilt)
+
     source = inputs[0] if len(inputs) == 1 else "the inputs"
-    cohort = cohort_from_rows(source, usable, None, mask_dir, allow_missing_masks)
-    return Cohort(cohort.entries, cohort.problems | problems)
+    return cohort_from_rows(source, rows, tilts_of, mask_dir, allow_missing_masks)
 
 
-def _rows(path: Path, mask_dir: Path | None, group: str | None) -> list[TomogramRow]:
+def _tilts_in(folder: Path, row: TomogramRow) -> Path:
+    identifier = row.name or identifier_of(row.path)
+    tilts = find_tilts(folder, identifier)
+    if tilts is None:
+        names = ", ".join(f"{identifier}{suffix}" for suffix in SUFFIXES)
+        raise InputError(f"{folder}: no tilt angles of {row.path}; expected one of {names}")
+    return tilts
+
+
+def _rows(path: Path, group: str | None) -> list[TomogramRow]:
     if path.suffix.lower() == LIST_SUFFIX:
         return rows_of_group(path, read_tomogram_list(path), group)
     if path.suffix.lower() == ".tomostar":
@@ -80,5 +89,5 @@ def _rows(path: Path, mask_dir: Path | None, group: str | None) -> list[Tomogram
             "the folder of the .tomostar files as --tlt_dir"
         )
     if path.is_dir() and not is_ome_zarr(path):
-        return [TomogramRow(inner.absolute()) for inner in tomograms_in(path, mask_dir)]
+        return [TomogramRow(inner.absolute()) for inner in tomograms_in(path)]
     return [TomogramRow(path.absolute())]

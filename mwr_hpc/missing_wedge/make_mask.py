@@ -71,7 +71,7 @@ def make_mask(inputs: Mapping[str, Path], parameters: Mapping[str, Any], output:
     if inside == 0:
         raise InputError(
             f"{path}: no voxel passes the tests of the mask (--percentile {tests.percentile:g}, --threshold "
-            f"{tests.threshold:g}, --z_crop {tests.z_crop:g}); lower --threshold, or check --contrast"
+            f"{tests.threshold:g}, --z_crop {tests.z_crop:g}); lower --threshold or --z_crop, or check --contrast"
         )
     return {"share": inside / (volume.shape[0] * height * width)}
 

@@ -99,7 +99,8 @@ def mask_slabs(
     top = round(tests.z_crop * shape[0])
     for first, core, values in _slabs(volume, mean, scale, tests.side):
         binned = _density(values, tests.side)[core] >= limit
-        binned &= _variation(values, tests.side)[core] > tests.threshold
+        if tests.threshold > 0:
+            binned &= _variation(values, tests.side)[core] > tests.threshold
         start, stop = BIN * first, min(BIN * (first + len(binned)), shape[0])
         slab = np.repeat(np.repeat(np.repeat(binned.view(np.int8), BIN, axis=0), BIN, axis=1), BIN, axis=2)
         slab = slab[: stop - start, : shape[1], : shape[2]]

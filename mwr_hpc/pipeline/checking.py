@@ -11,9 +11,8 @@ from mwr_hpc.config.schema import CheckSettings, TrainSettings
 from mwr_hpc.errors import InputError, StopRequested
 from mwr_hpc.events import Emit, ShouldStop, StageFinished, StageStarted, UnitFinished
 from mwr_hpc.missing_wedge.check import CheckSizes, Finding, TomogramReport, check_group, check_tomogram
-from mwr_hpc.missing_wedge.cohort import Cohort, TomogramEntry
+from mwr_hpc.missing_wedge.entries import Cohort, TomogramEntry
 from mwr_hpc.missing_wedge.listing import collect_cohort
-from mwr_hpc.numerics.wedge import effective_tilt_range
 from mwr_hpc.pipeline.environment import Environment, look_around
 from mwr_hpc.pipeline.plan import plan_cohort
 from mwr_hpc.pipeline.starting import DEFAULT_TILT_RANGE
@@ -86,18 +85,15 @@ def check(settings: CheckSettings, emit: Emit, should_stop: ShouldStop) -> Check
 
 def _collect(settings: CheckSettings) -> Cohort:
     """The tomograms as `train` would take them: a range that the command gives wins over the list's."""
-    cohort = collect_cohort(
+    return collect_cohort(
         settings.inputs,
         settings.tilt_range,
         flip_tilt=settings.flip_tilt,
         mask_dir=settings.mask_dir,
         allow_missing_masks=settings.allow_missing_masks,
         group=settings.group,
+        option_wins=True,
     )
-    if settings.tilt_range is None:
-        return cohort
-    tilt_range = effective_tilt_range(settings.tilt_range, settings.flip_tilt)
-    return Cohort([replace(entry, tilt_range=tilt_range) for entry in cohort.entries], cohort.problems)
 
 
 def _of_environment(environment: Environment) -> Iterator[Finding]:

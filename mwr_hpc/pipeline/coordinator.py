@@ -12,7 +12,8 @@ from mwr_hpc.cluster.pool import Pool
 from mwr_hpc.config.schema import TrainSettings
 from mwr_hpc.events import Emit, IterationStarted, ShouldStop
 from mwr_hpc.io.atomic import disk_full_reported, without_partials
-from mwr_hpc.missing_wedge.cohort import Cohort, TomogramEntry, write_cohort
+from mwr_hpc.missing_wedge.cohort import write_cohort
+from mwr_hpc.missing_wedge.entries import Cohort, TomogramEntry
 from mwr_hpc.pipeline.backend import ON_THIS_HOST, Backend, Place
 from mwr_hpc.pipeline.event_log import recording
 from mwr_hpc.pipeline.launch import Launcher

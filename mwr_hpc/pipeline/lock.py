@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from mwr_hpc.errors import ConfigError, DiskFullError, StageError
+from mwr_hpc.errors import ConfigError, DiskFullError, InputError, StageError
 from mwr_hpc.io.atomic import atomic_file, disk_full_reported, require_writable
 
 BEAT = 5.0
@@ -90,8 +90,11 @@ class RunLock:
 
     def __enter__(self) -> "RunLock":
         require_writable(self.path.parent)
-        with disk_full_reported(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with disk_full_reported(self.path):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:  # rights are not all that a file system may object to
+            raise InputError(f"{self.path.parent}: cannot be made ({error.strerror}); name another folder") from error
         observed: Holder | None = None
         since = time.monotonic()
         while True:

@@ -16,7 +16,7 @@ from mwr_hpc.cluster.pool import available_cores
 from mwr_hpc.config.schema import TrainSettings
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.volume import Volume, open_volume, read_sections
-from mwr_hpc.missing_wedge.cohort import TomogramEntry
+from mwr_hpc.missing_wedge.entries import TomogramEntry
 from mwr_hpc.missing_wedge.extract import draw_centres
 from mwr_hpc.missing_wedge.mask import load_mask
 from mwr_hpc.numerics.normalization import constant_borders

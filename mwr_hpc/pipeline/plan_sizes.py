@@ -17,8 +17,8 @@ from mwr_hpc.io.mrc import MrcVolume
 from mwr_hpc.io.pyramid import halved, level_shapes
 from mwr_hpc.io.shards import CHUNK, encoded, grid_of, index_size
 from mwr_hpc.io.volume import Volume, open_volume
-from mwr_hpc.missing_wedge.cohort import TomogramEntry
 from mwr_hpc.missing_wedge.cube_arrays import items_per_shard
+from mwr_hpc.missing_wedge.entries import TomogramEntry
 from mwr_hpc.training.checkpoint import KEPT
 
 RECEIPT_BYTES = {"convert": 2830, "extract": 370, "pairs": 350, "predicted": 355, "train": 950, "correct": 580}

@@ -17,8 +17,9 @@ from mwr_hpc.config.schema import PredictSettings, TrainSettings
 from mwr_hpc.events import Emit, ShouldStop, ignore
 from mwr_hpc.io.mrc import MrcWriter
 from mwr_hpc.io.volume import open_volume, read_sections
-from mwr_hpc.missing_wedge.cohort import TomogramEntry, write_cohort
+from mwr_hpc.missing_wedge.cohort import write_cohort
 from mwr_hpc.missing_wedge.correct import choose_sizes, correct_tomogram
+from mwr_hpc.missing_wedge.entries import TomogramEntry
 from mwr_hpc.numerics.tiling import plan_tiles
 from mwr_hpc.pipeline.coordinator import train
 from mwr_hpc.pipeline.environment import visible_gpus

@@ -12,14 +12,8 @@ from mwr_hpc.config.schema import PredictSettings
 from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, Notice, ShouldStop
 from mwr_hpc.io.atomic import disk_full_reported, require_writable, without_partials
-from mwr_hpc.missing_wedge.cohort import (
-    Cohort,
-    TomogramEntry,
-    cohort_from_files,
-    cohort_from_list,
-    identifier_of,
-    tomogram_files,
-)
+from mwr_hpc.missing_wedge.cohort import cohort_from_files, cohort_from_list, tomogram_files
+from mwr_hpc.missing_wedge.entries import Cohort, TomogramEntry, identifier_of
 from mwr_hpc.numerics.wedge import effective_tilt_range
 from mwr_hpc.pipeline.backend import ON_THIS_HOST, Backend, Place
 from mwr_hpc.pipeline.event_log import recording

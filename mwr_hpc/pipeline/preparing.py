@@ -11,13 +11,13 @@ from mwr_hpc.events import Emit, ShouldStop
 from mwr_hpc.io.atomic import require_writable
 from mwr_hpc.io.volume import MRC_SUFFIXES
 from mwr_hpc.missing_wedge.cohort import cohort_from_files, tomogram_files
+from mwr_hpc.missing_wedge.entries import MASK_END
 from mwr_hpc.numerics.wedge import effective_tilt_range
 from mwr_hpc.pipeline.receipts import fingerprint
 from mwr_hpc.pipeline.result_folder import book_of, working_in
 from mwr_hpc.pipeline.stages import Outcome
 from mwr_hpc.pipeline.units import Unit, require_own_targets
 
-MASK_END = "_mask"
 NOISE_STAGE = "generate_noise"
 
 
@@ -44,11 +44,7 @@ def make_masks(settings: MakeMaskSettings, emit: Emit, should_stop: ShouldStop) 
         raise ConfigError(f"--out {settings.out}: one mask, but {settings.input} is a folder; name a folder for masks")
     folder = settings.out.parent if to_file else settings.out
     require_writable(folder)
-    inputs = tomogram_files([settings.input])
-    # A folder that holds masks too must not get masks of masks.
-    names = {path.stem for path in inputs}
-    inputs = [path for path in inputs if path.stem.removesuffix(MASK_END) not in names - {path.stem}]
-    cohort = cohort_from_files(inputs, None)
+    cohort = cohort_from_files(tomogram_files([settings.input]), None)
     book = book_of(folder)
     parameters = settings.model_dump(include={"side", "percentile", "threshold", "z_crop", "contrast"})
     units = [

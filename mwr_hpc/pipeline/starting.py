@@ -11,7 +11,8 @@ from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, Notice
 from mwr_hpc.io.atomic import atomic_file, require_writable
 from mwr_hpc.missing_wedge.check import check_group
-from mwr_hpc.missing_wedge.cohort import Cohort, TomogramEntry, cohort_from_folder, cohort_from_list
+from mwr_hpc.missing_wedge.cohort import cohort_from_folder, cohort_from_list
+from mwr_hpc.missing_wedge.entries import Cohort, TomogramEntry
 from mwr_hpc.numerics.wedge import effective_tilt_range
 from mwr_hpc.pipeline.frozen_settings import freeze
 from mwr_hpc.pipeline.receipts import ReceiptBook

@@ -7,7 +7,7 @@ from typing import Any
 
 from mwr_hpc.config.schema import TrainSettings
 from mwr_hpc.errors import InputError
-from mwr_hpc.missing_wedge.cohort import TomogramEntry
+from mwr_hpc.missing_wedge.entries import TomogramEntry
 from mwr_hpc.numerics.keyed_random import keyed_generator
 from mwr_hpc.numerics.normalization import Normalization, VolumeStatistics
 from mwr_hpc.pipeline.receipts import Receipt, ReceiptBook, checksum, fingerprint

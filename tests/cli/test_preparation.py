@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from commanding import damaged_volume, run, volume
+from commanding import damaged_volume, refusal, run, volume
 from mwr_hpc.config.loading import PREFIX
 from mwr_hpc.io.mrc import MrcWriter, open_mrc
 from mwr_hpc.io.star import read_tomogram_list
@@ -138,6 +138,21 @@ def test_status_and_retry_know_the_folder(words: tuple[str, ...]) -> None:
     assert list(told["left_out"]) == ["nan"] and "nan.mrc" in told["left_out"]["nan"]
     assert "nan" in run("retry", "made").out
     assert json.loads(run("status", "made", "--json").out)["left_out"] == {}
+
+
+def test_a_list_replaces_nothing_but_a_list_of_its_own() -> None:
+    """Its name may have been forgotten before the files, as in `cohort --out *.mrc`."""
+    first, second = volume("in/a.mrc"), volume("in/b.mrc")
+    Path("isonet.star").write_text(f"data_\n\nloop_\n_rlnMicrographName\n{first.absolute()}\n")
+    before = {path: path.read_bytes() for path in (first, second, Path("isonet.star"))}
+    assert "a list ends in .star" in refusal("cohort", "--out", first, second)
+    assert "a list ends in .star" in refusal("cohort", "in", "--out", "in")
+    assert "is one of the inputs" in refusal("cohort", "isonet.star", "--out", "isonet.star")
+    assert "did not write it" in refusal("cohort", "in", "--out", "isonet.star")
+    assert "--group 'a\\nb'" in refusal("cohort", "in", "--group", "a\nb")
+    assert {path: path.read_bytes() for path in before} == before
+    for _ in range(2):
+        assert run("cohort", "in", "--out", "own.star").code == 0
 
 
 def test_check_of_the_environment_alone() -> None:

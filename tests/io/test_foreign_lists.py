@@ -109,8 +109,10 @@ def test_relion_5_from_its_project_folder(tmp_path: Path) -> None:
     with_tilts, without = read_tomogram_list(star)
     assert (with_tilts.name, with_tilts.path) == ("Pos_42", tmp_path / "Tomograms/job054/rec_Pos_42.mrc")
     assert with_tilts.voxel_size == pytest.approx(2.39 * 6)
-    assert with_tilts.tilt_range == (-41.9, 60.1)
-    assert without.tilt_range is None
+    series = tmp_path / "AlignTiltSeries/job053/tilt_series/Pos_42.star"
+    assert (with_tilts.tilt_range, with_tilts.tilts) == (None, series)
+    assert read_tilt_range(series) == (-41.9, 60.1)
+    assert without.tilts is None or not without.tilts.exists()
 
 
 def test_warp_names_a_volume(tmp_path: Path) -> None:
@@ -124,6 +126,7 @@ def test_warp_names_a_volume(tmp_path: Path) -> None:
     [
         ("a.tlt", " -60.15\n -57.2\n  59.9\n", (-60.15, 59.9)),
         ("a.rawtlt", "3.0\n-57\n66\n", (-57.0, 66.0)),
+        ("a.tlt", "\ufeff# angles\n-60\n\n  # more\n60\n", (-60.0, 60.0)),
         ("a.tomostar", TOMOSTAR, (-57.0, 66.0)),
         ("a.star", RELION5_SERIES, (-41.9, 60.1)),
     ],
@@ -140,6 +143,8 @@ def test_tilt_files(tmp_path: Path, name: str, text: str, expected: tuple[float,
         ("a.tlt", "-60\n160\n", "from -60 to 160"),
         ("a.tlt", "-60\nnan\n60\n", "expected at least two"),
         ("a.tlt", "angle\n", "expected one tilt angle a line"),
+        ("a.tlt", "-60 1\n60 2\n", "expected one tilt angle a line"),
+        ("a.tlt", "-1.047\n0\n1.047\n", "expected degrees, these look like radians"),
         ("a.tomostar", "nothing", "a.tomostar"),
         ("a.star", TOMOSTAR.replace("wrpAngleTilt", "wrpAngleTilt1"), "no column rlnTomoYTilt"),
         ("a.star", TOMOSTAR.replace("-57.0", "low"), "not every wrpAngleTilt is a number"),
@@ -160,3 +165,29 @@ def test_tilts_are_found_under_the_series_name(tmp_path: Path, tomogram: str) ->
     exact = write(tmp_path / f"{tomogram}.rawtlt", "")
     assert find_tilts(tmp_path, tomogram) == (tmp_path / "TS_1.tlt" if tomogram == "TS_1" else exact)
     assert find_tilts(tmp_path, "TS_10") is None
+
+
+@pytest.mark.parametrize("value", ["-5", "inf", "nan2"])
+def test_impossible_voxel_sizes_are_named(tmp_path: Path, value: str) -> None:
+    text = f"data_\n\nloop_\n_rlnMicrographName\n_rlnPixelSize\na.mrc {value}\n"
+    with pytest.raises(InputError, match=rf"line 6 has '?{value}'? as rlnPixelSize"):
+        read_tomogram_list(write(tmp_path / "list.star", text))
+    (row,) = read_tomogram_list(write(tmp_path / "list.star", text.replace(value, "0")))
+    assert row.voxel_size is None
+
+
+def test_a_second_table_of_tomograms_is_not_dropped(tmp_path: Path) -> None:
+    text = "data_optics\n_rlnVoltage 300\n\ndata_one\nloop_\n_rlnMicrographName\na.mrc\n"
+    (row,) = read_tomogram_list(write(tmp_path / "list.star", text))
+    assert row.path == tmp_path / "a.mrc"
+    with pytest.raises(InputError, match="several tables of tomograms \\(data_one, data_two\\)"):
+        read_tomogram_list(write(tmp_path / "list.star", text + "\ndata_two\nloop_\n_rlnMicrographName\nb.mrc\n"))
+
+
+def test_names_that_cannot_be_opened_are_no_fault_of_the_list(tmp_path: Path) -> None:
+    """Longer than a file name may be, or with what other programs take for the end of a line."""
+    names = ["x" * 300 + ".mrc", "a\u2028b.mrc", "a\x0bb.mrc"]
+    text = "data_\n\nloop_\n_rlnMicrographName\n" + "".join(f'"{name}"\n' for name in names)
+    assert [row.path.name for row in read_tomogram_list(write(tmp_path / "list.star", text))] == names
+    with pytest.raises(InputError, match="it is no text"):
+        read_tomogram_list(write(tmp_path / "list.star", text + "a\0.mrc\n"))

@@ -1,5 +1,6 @@
 """The check of tomograms: every warning it owes, and none for a good one."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 
 from mwr_hpc.io.mrc import MrcWriter
 from mwr_hpc.missing_wedge.check import CheckSizes, TomogramReport, check_group, check_tomogram
-from mwr_hpc.missing_wedge.cohort import TomogramEntry, cohort_from_files
+from mwr_hpc.missing_wedge.cohort import cohort_from_files
+from mwr_hpc.missing_wedge.entries import TomogramEntry
 from mwr_hpc.numerics.keyed_random import keyed_generator
 from mwr_hpc.numerics.wedge import filter_volume, measured_region
 
@@ -52,6 +54,7 @@ def test_a_good_tomogram_gives_no_warning(tmp_path: Path, volume: np.ndarray) ->
     [
         ((-50.0, 66.0), "other sign; give -66 50, or change --flip_tilt"),
         ((-40.0, 40.0), "give the angles that the reconstruction used"),
+        ((-66.0, 65.0), "give the angles that the reconstruction used"),
         ((-66.0, 66.0), "its power says about -6"),
         (None, "no tilt range is given; train would take -60 60"),
     ],
@@ -141,3 +144,15 @@ def test_phantoms(shared_data: Callable[[str], Path], name: str) -> None:
     assert looked_at(path, (low, high)).findings == ()
     mirrored = texts(looked_at(path, (-high, -low)), "warning")
     assert ("other sign" in mirrored) == (name == "asym")
+
+
+@pytest.mark.parametrize("value", [np.nan, 1e38])
+def test_bad_voxels_in_the_middle_are_an_error(tmp_path: Path, volume: np.ndarray, value: float) -> None:
+    """Even between the sections that are searched for them."""
+    volume = volume.copy()
+    volume[5, volume.shape[1] // 2, volume.shape[2] // 2] = 1e38
+    path = write(tmp_path / "a.mrc", volume)
+    path.write_bytes(path.read_bytes().replace(np.float32(1e38).tobytes(), np.float32(value).tobytes()))
+    report = looked_at(path)
+    assert "not finite or beyond" in texts(report, "error")
+    json.dumps(report.to_record(), allow_nan=False)

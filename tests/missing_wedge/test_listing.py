@@ -1,5 +1,6 @@
 """Cohorts from folders, files and lists together: tilt angles matched by name, signs, groups, problems named."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -65,3 +66,50 @@ def test_what_cannot_be_listed_is_refused_by_name(tmp_path: Path) -> None:
     tlt(tmp_path / "tilts", "b.tlt", -60, 60)
     with pytest.raises(InputError, match="no tilt angles of"):
         collect_cohort([tmp_path / "one"], tlt_dir=tmp_path / "tilts")
+
+
+def test_a_bad_tilt_file_spoils_its_own_tomogram_alone(tmp_path: Path) -> None:
+    for name in "abc":
+        mrc(tmp_path / f"in/{name}.mrc")
+        tlt(tmp_path / "tilts", f"{name}.tlt", -60, 60)
+    (tmp_path / "tilts/c.tlt").write_text("12\n")
+    cohort = collect_cohort([tmp_path / "in"], tlt_dir=tmp_path / "tilts")
+    assert [entry.id for entry in cohort.entries] == ["a", "b"]
+    assert "c.tlt: found 1 angles from 12 to 12" in cohort.problems["c"]
+
+
+def test_the_tilt_files_that_a_list_names(tmp_path: Path) -> None:
+    """Read where nothing says the range otherwise; one that is bad or missing spoils its own tomogram alone."""
+    for name in "abc":
+        mrc(tmp_path / f"{name}.mrc")
+    tlt(tmp_path / "series", "a.tlt", -50, 61)
+    (tmp_path / "series/b.tlt").write_text("angles\n")
+    rows = "".join(f"{name}.mrc series/{name}.tlt\n" for name in "abc")
+    star = tmp_path / "list.star"
+    star.write_text("data_\n\nloop_\n_rlnMicrographName\n_rlnTomoTiltSeriesStarFile\n" + rows)
+    for cohort in (collect_cohort([star]), cohort_from_list(star, None)):
+        assert {entry.id: entry.tilt_range for entry in cohort.entries} == {"a": (-50, 61)}
+        assert "b.tlt: expected one tilt angle a line" in cohort.problems["b"]
+        assert f"{tmp_path / 'series/c.tlt'}: cannot be read" in cohort.problems["c"]
+    assert cohort_from_list(star, None, flip_tilt=True).entries[0].tilt_range == (-61, 50)
+    for cohort in (collect_cohort([star], (-40, 40), option_wins=True), cohort_from_list(star, (-40, 40))):
+        assert {entry.id: entry.tilt_range for entry in cohort.entries} == dict.fromkeys("abc", (-40, 40))
+    fallen_back = collect_cohort([star], (-40, 40))
+    assert {entry.id: entry.tilt_range for entry in fallen_back.entries} == {"a": (-50, 61), "c": (-40, 40)}
+
+
+def test_names_that_no_list_can_hold_are_problems(tmp_path: Path) -> None:
+    names = ["a.mrc", "b\nc.mrc", 'it\'s "d".mrc', os.fsdecode(b"caf\xe9.mrc"), "e\u2028f.mrc", "it's g.mrc"]
+    for name in names:
+        mrc(tmp_path / "in" / name)
+    cohort = collect_cohort([tmp_path / "in"])
+    assert sorted(cohort.problems) == sorted(name.removesuffix(".mrc") for name in names[1:4])
+    assert all("no list can hold this name" in reason for reason in cohort.problems.values())
+    write_cohort(tmp_path / "list.star", cohort.entries)
+    assert cohort_from_list(tmp_path / "list.star", None).entries == cohort.entries
+
+
+def test_masks_beside_their_tomograms_are_no_tomograms(tmp_path: Path) -> None:
+    for name in ("a", "a_mask", "b_mask"):
+        mrc(tmp_path / f"{name}.mrc")
+    assert [entry.id for entry in collect_cohort([tmp_path]).entries] == ["a", "b_mask"]

@@ -89,3 +89,45 @@ def test_simulated_tilt_series(tmp_path: Path, tilt_range: tuple[float, float]) 
     paths = simulate_tomogram(specification, tmp_path)
     evidence = find_wedge(open_volume(paths["tomogram"]).data)
     assert evidence is not None and close(evidence.tilt_range, tilt_range, 4)
+
+
+@pytest.mark.needs("shared_data")
+@pytest.mark.parametrize("name", PHANTOMS[:2])
+@pytest.mark.parametrize("noise", [0.1, 0.25])
+def test_a_floor_of_noise_does_not_hide_exchanged_axes(
+    shared_data: Callable[[str], Path], name: str, noise: float
+) -> None:
+    """Noise of the whole volume, as from rounding to few grey levels, fills the wedge and lifts its shadow."""
+    volume = np.asarray(open_volume(shared_data(name)).data).astype(np.float32)
+    volume += noise * volume.std() * keyed_generator(0, "test").standard_normal(volume.shape, np.float32)
+    right, exchanged = find_wedge(volume), find_wedge(volume.swapaxes(0, 1))
+    assert right is not None and right.plane == "zx"
+    assert exchanged is not None and (exchanged.plane, exchanged.tilt_range) == ("yx", None)
+
+
+@pytest.mark.parametrize("faces", [(16, 16, 0, 0), (24, 0, 0, 0), (4, 4, 10, 0)])
+def test_constant_planes_at_the_faces_are_left_out(faces: tuple[int, int, int, int]) -> None:
+    """They are steps of the mean, which may be far from 0, and would be all that the power shows."""
+    above, below, left, right = faces
+    volume = filter_volume(shell_volume((64, 48, 80)), measured_region((64, 48, 80), (-60.0, 50.0)))
+    volume = 100 * volume + 20_000
+    volume[:above] = 0
+    volume[64 - below :] = 0
+    volume[:, :, :left] = 0
+    volume[:, :, 80 - right :] = 0
+    evidence = find_wedge(volume)
+    assert evidence is not None and close(evidence.tilt_range, (-60, 50), 4)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e38])
+def test_bad_voxels_are_refused(value: float) -> None:
+    volume = shell_volume()
+    volume[20, 20, 20] = value
+    with pytest.raises(ValueError, match="not finite or beyond"):
+        find_wedge(volume)
+
+
+def test_the_unit_of_the_grey_values_does_not_matter() -> None:
+    volume = filter_volume(shell_volume(), measured_region((48, 40, 64), (-60.0, 50.0)))
+    ranges = {evidence.tilt_range for scale in (1e-30, 1, 1e12) if (evidence := find_wedge(volume * np.float32(scale)))}
+    assert len(ranges) == 1

@@ -10,7 +10,7 @@ from mwr_hpc.io.mrc import MrcWriter
 from mwr_hpc.io.mrc_header import read_header
 from mwr_hpc.io.ome_zarr import open_ome_zarr
 from mwr_hpc.io.star import TomogramRow, write_tomogram_list
-from mwr_hpc.missing_wedge.cohort import TomogramEntry
+from mwr_hpc.missing_wedge.entries import TomogramEntry
 from mwr_hpc.pipeline import prediction
 from mwr_hpc.pipeline.prediction import Model
 from mwr_hpc.training import hardware

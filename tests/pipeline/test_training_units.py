@@ -9,7 +9,7 @@ import pytest
 from commanding import volume
 from mwr_hpc.config.schema import TrainSettings
 from mwr_hpc.io.star import TomogramRow, write_tomogram_list
-from mwr_hpc.missing_wedge.cohort import TomogramEntry
+from mwr_hpc.missing_wedge.entries import TomogramEntry
 from mwr_hpc.numerics.normalization import VolumeStatistics
 from mwr_hpc.pipeline.receipts import ReceiptBook
 from mwr_hpc.pipeline.starting import read_cohort

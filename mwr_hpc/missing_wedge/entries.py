@@ -1,0 +1,182 @@
+"""The entries of a cohort: tomograms with their ids, headers, masks and tilt ranges.
+
+Only headers are read. A tomogram that cannot be used is returned as a problem, so that the others go on.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mwr_hpc.errors import InputError
+from mwr_hpc.io.mrc_header import MrcHeader, read_header, require_volume
+from mwr_hpc.io.star import TomogramRow
+from mwr_hpc.io.star_text import is_one_value
+from mwr_hpc.io.volume import OME_ZARR_SUFFIX, Volume, is_ome_zarr, open_volume
+from mwr_hpc.numerics.wedge import TiltRange, check_tilt_range
+
+MASK_END = "_mask"
+"""Added to the id in the name of a tomogram's mask."""
+
+
+@dataclass(frozen=True)
+class TomogramEntry:
+    """One tomogram of a cohort.
+
+    Attributes
+    ----------
+    id
+        The file name less its last extension, or the name that a list gives.
+    path
+        The MRC file or OME-Zarr directory.
+    shape
+        Voxels along (z, y, x).
+    voxel_size
+        (z, y, x) in angstrom; 0 where neither file nor list says.
+    tilt_range
+        (min, max) in degrees; None where neither list nor command gives one.
+    mask, even, odd
+        Further volumes on the same grid, where there are any.
+    stated_voxel_size
+        Of the list, where the file says none; otherwise None.
+    group
+        Name of the data set or session.
+    """
+
+    id: str
+    path: Path
+    shape: tuple[int, int, int]
+    voxel_size: tuple[float, float, float]
+    tilt_range: TiltRange | None = None
+    mask: Path | None = None
+    even: Path | None = None
+    odd: Path | None = None
+    group: str | None = None
+    stated_voxel_size: float | None = None
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """What can be worked on, in order of id, and why the rest cannot (by id)."""
+
+    entries: list[TomogramEntry]
+    problems: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ids(self) -> set[str]:
+        """Of all tomograms, those that cannot be worked on among them."""
+        return {entry.id for entry in self.entries} | self.problems.keys()
+
+
+def cohort_from_rows(
+    source: Path | str,
+    rows: Iterable[TomogramRow],
+    tilts_of: Callable[[TomogramRow], TiltRange | None],
+    mask_dir: Path | None,
+    allow_missing_masks: bool,
+) -> Cohort:
+    """Take the tomograms of these rows, which come from `source`; see `cohort.cohort_from_list` for the rest.
+
+    `tilts_of` gives each its tilt range in degrees; where it raises InputError, that tomogram is a problem.
+    """
+    named = _by_id(source, rows)
+    masks = {identifier: row.mask or _find_mask(identifier, row.path, mask_dir) for identifier, row in named.items()}
+    missing = sorted(identifier for identifier, mask in masks.items() if mask is None)
+    if mask_dir is not None and missing and not allow_missing_masks:
+        raise InputError(
+            f"{mask_dir}: no mask for {', '.join(missing)}; expected {missing[0]}.mrc or {missing[0]}_mask.mrc, and so "
+            "on. Add them, or use whole tomograms with --allow_missing_masks"
+        )
+    entries, problems = [], {}
+    for identifier, row in sorted(named.items()):
+        try:
+            tilt_range = _checked(source, identifier, tilts_of(row))
+            entries.append(_entry(identifier, row, tilt_range, masks[identifier]))
+        except InputError as error:
+            problems[identifier] = str(error)
+    if not entries:
+        raise InputError(f"{source}: no tomogram can be used:\n" + "\n".join(problems.values()))
+    return Cohort(entries, problems)
+
+
+def identifier_of(path: Path) -> str:
+    """The exact file name less its extension, for OME-Zarr both of them."""
+    return path.name.removesuffix(OME_ZARR_SUFFIX) if is_ome_zarr(path) else path.stem
+
+
+def _by_id(source: Path | str, rows: Iterable[TomogramRow]) -> dict[str, TomogramRow]:
+    named: dict[str, TomogramRow] = {}
+    for row in rows:
+        identifier = row.name or identifier_of(row.path)
+        # Ids become file names in the run directory.
+        if "/" in identifier or identifier.startswith("."):
+            raise InputError(
+                f"{source}: {identifier!r} cannot be an id; expected a name without '/', not starting with a dot"
+            )
+        if identifier in named:
+            first = named[identifier].path
+            if first == row.path:
+                raise InputError(f"{source}: {row.path} is named twice; name it once")
+            raise InputError(
+                f"{source}: two tomograms have the id {identifier}: {first} and {row.path}; rename one of them, or "
+                "name both in a list (rlnTomoName)"
+            )
+        named[identifier] = row
+    return named
+
+
+def _find_mask(identifier: str, tomogram: Path, mask_dir: Path | None) -> Path | None:
+    if mask_dir is None:
+        return None
+    candidates = [mask_dir / f"{identifier}{end}{kind}" for end in ("", MASK_END) for kind in (".mrc", OME_ZARR_SUFFIX)]
+    same = os.path.realpath(tomogram)
+    found = [path.absolute() for path in candidates if os.path.lexists(path) and os.path.realpath(path) != same]
+    if len(found) > 1:
+        raise InputError(f"{mask_dir}: two masks for {identifier}: {found[0].name} and {found[1].name}; remove one")
+    return found[0] if found else None
+
+
+def _checked(source: Path | str, identifier: str, tilt_range: TiltRange | None) -> TiltRange | None:
+    if tilt_range is None:
+        return None
+    try:
+        return check_tilt_range(*tilt_range)
+    except ValueError as error:
+        raise InputError(f"{source}: {identifier}: {error}") from error
+
+
+def _entry(identifier: str, row: TomogramRow, tilt_range: TiltRange | None, mask: Path | None) -> TomogramEntry:
+    """Read the headers of a tomogram and of what belongs to it; raise InputError where they do not fit."""
+    for text in (identifier, *(str(path) for path in (row.path, mask, row.even, row.odd) if path is not None)):
+        if not is_one_value(text):
+            raise InputError(
+                f"{text!r}: no list can hold this name, for it has a line break, both kinds of quotes, or bytes that "
+                "are no UTF-8; rename the file"
+            )
+    header = _header(row.path)
+    if isinstance(header, MrcHeader):
+        require_volume(row.path, header)
+    for what, path in (("mask", mask), ("even half", row.even), ("odd half", row.odd)):
+        if path is not None and (shape := _header(path).shape) != header.shape:
+            raise InputError(
+                f"{path}: the {what} has {shape} voxels (z, y, x), its tomogram {row.path} has {header.shape}; "
+                "give one on the very same grid"
+            )
+    stated = row.voxel_size or 0.0
+    z, y, x = header.voxel_size
+    return TomogramEntry(
+        id=identifier,
+        path=row.path,
+        shape=header.shape,
+        voxel_size=(z or stated, y or stated, x or stated),
+        tilt_range=tilt_range,
+        mask=mask,
+        even=row.even,
+        odd=row.odd,
+        group=row.group,
+        stated_voxel_size=None if min(z, y, x) > 0 else row.voxel_size,
+    )
+
+
+def _header(path: Path) -> MrcHeader | Volume:
+    return open_volume(path) if is_ome_zarr(path) else read_header(path)
