@@ -24,7 +24,7 @@ WORKER, PAIRING = 98 * MEGABYTE, 108 * MEGABYTE
 
 Measured, as all figures here, by `resident_memory`."""
 
-PREDICTING = 500 * MEGABYTE
+PREDICTING = 540 * MEGABYTE
 """A process with TensorFlow, a network that has been traced, and the libraries that run it."""
 
 WAITING_TILES, WAITING_BATCHES = 11, 4

@@ -9,14 +9,14 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mwr_hpc.io.mrc import MrcVolume
 from mwr_hpc.io.pyramid import halved, level_shapes
 from mwr_hpc.io.shards import CHUNK, encoded, grid_of, index_size
-from mwr_hpc.io.volume import Volume, open_volume
+from mwr_hpc.io.volume import Volume, open_volume, read_sections
 from mwr_hpc.missing_wedge.cube_arrays import items_per_shard
 from mwr_hpc.missing_wedge.entries import TomogramEntry
 from mwr_hpc.training.checkpoint import KEPT
@@ -35,6 +35,9 @@ HDF5_BYTES, HDF5_ARRAY_BYTES = 2400, 640
 
 SAMPLED_TOMOGRAMS, SAMPLE_EDGE = 8, 2 * CHUNK
 """Tomograms of a cohort whose compression is tried, and the edge in y and x of the blocks taken of them."""
+
+SAMPLED_SECTIONS = 9
+"""Sections of each that are searched for padding."""
 
 
 @dataclass(frozen=True)
@@ -188,8 +191,13 @@ def sampled_ratios(entries: Sequence[TomogramEntry]) -> dict[str, list[float]]:
 
 
 def _ratios(volume: Volume, dtype: np.dtype[Any]) -> list[float]:
-    """Compressed bytes over bytes of a block in the middle and one in a quarter, level by level."""
+    """Compressed bytes over bytes of a block in the middle and one in a quarter, level by level.
+
+    Padding, which takes next to no room, may lie beside these blocks: more of it in the volume lowers the ratios.
+    """
     plain, compressed = [0, 0, 0], [0, 0, 0]
+    padding = _padding(volume)
+    padded = []
     for share in (0.25, 0.5):
         z, y, x = (
             slice(max(0, start), start + edge)
@@ -200,8 +208,27 @@ def _ratios(volume: Volume, dtype: np.dtype[Any]) -> list[float]:
         )
         sections = volume.slab(z.start, z.stop) if isinstance(volume, MrcVolume) else volume.data[z]
         block = np.ascontiguousarray(sections[:, y, x], dtype)
+        padded.append(np.isin(block, padding.values).mean())
         for level in range(len(plain)):
             plain[level] += block.nbytes
             compressed[level] += len(encoded(block))
             block = halved(block, dtype)
-    return [part / whole for part, whole in zip(compressed, plain, strict=True)]
+    more = (1 - padding.share) / max(1e-3, 1 - float(np.mean(padded)))
+    return [min(1.0, more * part / whole) for part, whole in zip(compressed, plain, strict=True)]
+
+
+class _Padding(NamedTuple):
+    """The values in two opposite corners of a volume, and the share of voxels that have one of them."""
+
+    values: tuple[float, float]
+    share: float
+
+
+def _padding(volume: Volume) -> _Padding:
+    """Look at a few sections; of OME-Zarr, of which one costs as much as many, at fewer."""
+    depth, count = volume.shape[0], SAMPLED_SECTIONS if isinstance(volume, MrcVolume) else 2
+    first, last = read_sections(volume, 0, 1)[0], read_sections(volume, depth - 1, depth)[0]
+    values = (first[0, 0], last[-1, -1])
+    centres = ((2 * number + 1) * depth // (2 * count) for number in range(count))
+    shares = [np.isin(read_sections(volume, z, z + 1)[0], values).mean() for z in centres]
+    return _Padding(values, float(np.mean(shares)))

@@ -10,11 +10,14 @@ import pytest
 from commanding import SMALLEST, files_below, run, small_model, volume
 from mwr_hpc.config.schema import PredictSettings, TrainSettings
 from mwr_hpc.events import ignore, never
+from mwr_hpc.io.volume import open_volume
+from mwr_hpc.missing_wedge.cohort import cohort_from_folder
+from mwr_hpc.missing_wedge.convert import convert_tomogram
 from mwr_hpc.missing_wedge.network import Architecture, build_network
 from mwr_hpc.pipeline.coordinator import train
 from mwr_hpc.pipeline.plan import plan_train
 from mwr_hpc.pipeline.plan_prediction import plan_predict
-from mwr_hpc.pipeline.plan_sizes import NetworkSize, Size
+from mwr_hpc.pipeline.plan_sizes import NetworkSize, Size, converted, sampled_ratios
 from mwr_hpc.pipeline.prediction import predict
 from mwr_hpc.training.framework import configure
 
@@ -150,3 +153,22 @@ def test_a_trial_tells_the_hours_and_leaves_nothing(tmp_path: Path, monkeypatch:
             assert measured["train"] == measured["predicted"] > 300 * 2**20
             assert measured["convert"] == planned["convert"] and measured["train"] != planned["train"]
     assert files_below(tmp_path) == before
+
+
+@pytest.mark.parametrize("padding", ["sides", "sections", "corner"])
+@pytest.mark.parametrize("dtype", [np.int8, np.float32])
+def test_padding_beside_the_sampled_blocks_counts(padding: str, dtype: type, tmp_path: Path) -> None:
+    """A tomogram that was turned or trimmed has much of one value, which takes next to no room."""
+    values = 20 * np.random.default_rng(0).normal(size=(64, 300, 300)).astype(np.float32)
+    if padding == "sides":
+        values[:, :60], values[:, :, 240:] = 0, 0
+    elif padding == "sections":
+        values[:12], values[-12:] = 0, 0
+    else:
+        values[:, np.add.outer(np.arange(300), np.arange(300)) < 230] = 0
+    path = volume(tmp_path / "in/a.mrc", values.astype(dtype))
+    entries = cohort_from_folder(path.parent, None).entries
+    planned = converted(open_volume(path), np.dtype(dtype), sampled_ratios(entries)[np.dtype(dtype).name])
+    convert_tomogram({"tomogram": path}, {}, tmp_path / "a.ome.zarr")
+    found = sum(one.stat().st_size for one in files_below(tmp_path / "a.ome.zarr") if one.is_file())
+    assert planned.bytes == pytest.approx(found, rel=0.1)
