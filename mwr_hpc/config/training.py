@@ -64,7 +64,13 @@ class TrainSettings(Settings):
     filter_base: int = option(64, "Filters of the first level.", group=NETWORK, ge=1)
     unet_depth: int = option(3, "Times the U-Net halves its cube.", group=NETWORK, ge=1, le=6)
     convs_per_depth: int = option(2, "Convolutions per level (MWR: 3).", group=NETWORK, ge=1)
-    kernel: int = option(3, "Edge of the convolution kernels, odd.", group=NETWORK, unit="voxels", ge=1)
+    kernel: int = option(
+        3,
+        "Edge of the convolution kernels, odd; wider than 3 needs float32 on CPUs.",
+        group=NETWORK,
+        unit="voxels",
+        ge=1,
+    )
     drop_out: float = option(0.0, "Probability of dropout (MWR: 0.3).", group=NETWORK, ge=0, lt=1)
     batch_normalization: bool = option(False, "Batch normalisation after each convolution.", group=NETWORK)
 

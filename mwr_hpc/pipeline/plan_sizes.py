@@ -225,10 +225,19 @@ class _Padding(NamedTuple):
 
 
 def _padding(volume: Volume) -> _Padding:
-    """Look at a few sections; of OME-Zarr, of which one costs as much as many, at fewer."""
-    depth, count = volume.shape[0], SAMPLED_SECTIONS if isinstance(volume, MrcVolume) else 2
+    """Look at the ends and at a few sections; of OME-Zarr, of which one costs as much as many, at fewer."""
+    depth, of_mrc = volume.shape[0], isinstance(volume, MrcVolume)
     first, last = read_sections(volume, 0, 1)[0], read_sections(volume, depth - 1, depth)[0]
     values = (first[0, 0], last[-1, -1])
-    centres = ((2 * number + 1) * depth // (2 * count) for number in range(count))
-    shares = [np.isin(read_sections(volume, z, z + 1)[0], values).mean() for z in centres]
-    return _Padding(values, float(np.mean(shares)))
+    start, stop = 0, depth
+    if of_mrc:
+        while start < depth and np.isin(read_sections(volume, start, start + 1), values).all():
+            start += 1
+        while stop > start and np.isin(read_sections(volume, stop - 1, stop), values).all():
+            stop -= 1
+    count = SAMPLED_SECTIONS if of_mrc else 2
+    centres = (
+        start + (2 * number + 1) * (stop - start) // (2 * count) for number in range(count if stop > start else 0)
+    )
+    others = [1 - np.isin(read_sections(volume, z, z + 1)[0], values).mean() for z in centres]
+    return _Padding(values, 1 - float(np.mean(others or 0)) * (stop - start) / depth)
