@@ -159,11 +159,13 @@ def _table(path: Path) -> tuple[StarTable, str]:
             f"{path}: the required column {PATH_COLUMNS[0]} (path of the tomogram) is missing; "
             f"found {', '.join(columns) or 'no columns'}"
         )
-    others = {table.block for table, _ in found if table is not found[0][0]}
-    if others:
-        blocks = ", ".join(f"data_{block}" for block in sorted(others | {found[0][0].block}))
-        raise InputError(f"{path}: holds several tables of tomograms ({blocks}); give each a list of its own")
-    return found[0]
+    filled = [(table, column) for table, column in found if table.lines] or found
+    lines = {table.lines[0]: f"data_{table.block} at line {table.lines[0]}" for table, _ in filled if table.lines}
+    if len(lines) > 1:
+        raise InputError(
+            f"{path}: holds several tables of tomograms ({', '.join(lines.values())}); give each a list of its own"
+        )
+    return filled[0]
 
 
 def _text(value: str) -> str | None:

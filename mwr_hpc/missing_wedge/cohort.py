@@ -1,6 +1,7 @@
 """The cohort: which tomograms a run works on, from a folder, from files, or from a list."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,13 +44,16 @@ def cohort_from_folder(
 
 def tomogram_files(paths: Sequence[Path]) -> list[Path]:
     """Replace folders among the paths by the tomograms in them (MRC files and OME-Zarr, not those in subfolders)."""
-    files: list[Path] = []
-    for path in paths:
-        if path.is_dir() and not is_ome_zarr(path):
-            files += tomograms_in(path)
-        else:
-            files.append(path)
-    return files
+    return _without_folders(paths, tomograms_in)
+
+
+def volumes_named(paths: Sequence[Path]) -> list[Path]:
+    """Replace folders among the paths by the volumes in them, masks too."""
+    return _without_folders(paths, _volumes_in)
+
+
+def _without_folders(paths: Sequence[Path], files_in: Callable[[Path], list[Path]]) -> list[Path]:
+    return [file for path in paths for file in (files_in(path) if path.is_dir() and not is_ome_zarr(path) else [path])]
 
 
 def cohort_from_files(paths: Sequence[Path], tilt_range: TiltRange | None) -> Cohort:
@@ -68,7 +72,7 @@ def cohort_from_files(paths: Sequence[Path], tilt_range: TiltRange | None) -> Co
         No file can be used, or two have the same id.
     """
     rows = [TomogramRow(path.absolute()) for path in paths]
-    return cohort_from_rows("the inputs", rows, lambda row: tilt_range, None, False)
+    return cohort_from_rows("the inputs", rows, lambda row: tilt_range, None, False, for_list=False)
 
 
 def cohort_from_list(
@@ -95,7 +99,7 @@ def cohort_from_list(
     group
         Take those of this group alone.
     alone
-        Ignore the list's masks and halves, which then need not exist.
+        Ignore the list's masks and halves, which then need not exist, nor need the files of tilt angles.
 
     Raises
     ------
@@ -108,9 +112,11 @@ def cohort_from_list(
         rows = [replace(row, mask=None, even=None, odd=None) for row in rows]
 
     def tilts_of(row: TomogramRow) -> TiltRange | None:
+        if alone and row.tilts is not None and not os.path.exists(row.tilts):
+            row = replace(row, tilts=None)
         return tilt_range or listed_tilt_range(row, flip_tilt)
 
-    return cohort_from_rows(star, rows, tilts_of, mask_dir, allow_missing_masks)
+    return cohort_from_rows(star, rows, tilts_of, mask_dir, allow_missing_masks, for_list=not alone)
 
 
 def listed_tilt_range(row: TomogramRow, flip_tilt: bool) -> TiltRange | None:
@@ -121,15 +127,23 @@ def listed_tilt_range(row: TomogramRow, flip_tilt: bool) -> TiltRange | None:
     InputError
         There is no such file, or it cannot be read.
     """
-    found = row.tilt_range or (None if row.tilts is None else read_tilt_range(row.tilts))
+    found = row.tilt_range
+    if found is None and row.tilts is not None:
+        if not os.path.exists(row.tilts):
+            raise InputError(f"{row.tilts}: there is no such file of tilt angles; mend the list, or give --tilt_range")
+        found = read_tilt_range(row.tilts)
     return effective_tilt_range(found, flip_tilt) if found else None
 
 
 def tomograms_in(folder: Path) -> list[Path]:
     """The tomograms of a folder, at least one: its volumes, but for masks, ``<id>_mask`` beside an ``<id>``."""
-    paths = volume_files(folder)
+    paths = _volumes_in(folder)
     masks = {f"{identifier_of(path)}{MASK_END}" for path in paths}
-    paths = [path for path in paths if identifier_of(path) not in masks]
+    return [path for path in paths if identifier_of(path) not in masks]
+
+
+def _volumes_in(folder: Path) -> list[Path]:
+    paths = volume_files(folder)
     if not paths:
         raise InputError(f"{folder}: no volume ({KINDS}) in it; name the folder of the tomograms")
     return paths

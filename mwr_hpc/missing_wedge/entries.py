@@ -74,12 +74,25 @@ def cohort_from_rows(
     tilts_of: Callable[[TomogramRow], TiltRange | None],
     mask_dir: Path | None,
     allow_missing_masks: bool,
+    *,
+    for_list: bool = True,
 ) -> Cohort:
     """Take the tomograms of these rows, which come from `source`; see `cohort.cohort_from_list` for the rest.
 
-    `tilts_of` gives each its tilt range in degrees; where it raises InputError, that tomogram is a problem.
+    `tilts_of` gives each its tilt range in degrees; where it raises InputError, that tomogram is a problem. So is one
+    whose name cannot be written in a list, if the cohort is to be written in one.
     """
     named = _by_id(source, rows)
+    ranges: dict[str, TiltRange | None] = {}
+    problems: dict[str, str] = {}
+    for identifier, row in list(named.items()):
+        try:
+            ranges[identifier] = _checked(source, identifier, tilts_of(row))
+            if for_list:
+                _require_listable(identifier, row.path, *([mask_dir] if mask_dir else []))
+        except InputError as error:
+            problems[identifier] = str(error)
+            del named[identifier]
     masks = {identifier: row.mask or _find_mask(identifier, row.path, mask_dir) for identifier, row in named.items()}
     missing = sorted(identifier for identifier, mask in masks.items() if mask is None)
     if mask_dir is not None and missing and not allow_missing_masks:
@@ -87,11 +100,10 @@ def cohort_from_rows(
             f"{mask_dir}: no mask for {', '.join(missing)}; expected {missing[0]}.mrc or {missing[0]}_mask.mrc, and so "
             "on. Add them, or use whole tomograms with --allow_missing_masks"
         )
-    entries, problems = [], {}
+    entries = []
     for identifier, row in sorted(named.items()):
         try:
-            tilt_range = _checked(source, identifier, tilts_of(row))
-            entries.append(_entry(identifier, row, tilt_range, masks[identifier]))
+            entries.append(_entry(identifier, row, ranges[identifier], masks[identifier]))
         except InputError as error:
             problems[identifier] = str(error)
     if not entries:
@@ -145,14 +157,17 @@ def _checked(source: Path | str, identifier: str, tilt_range: TiltRange | None) 
         raise InputError(f"{source}: {identifier}: {error}") from error
 
 
-def _entry(identifier: str, row: TomogramRow, tilt_range: TiltRange | None, mask: Path | None) -> TomogramEntry:
-    """Read the headers of a tomogram and of what belongs to it; raise InputError where they do not fit."""
-    for text in (identifier, *(str(path) for path in (row.path, mask, row.even, row.odd) if path is not None)):
+def _require_listable(*names: str | Path) -> None:
+    for text in map(str, names):
         if not is_one_value(text):
             raise InputError(
                 f"{text!r}: no list can hold this name, for it has a line break, both kinds of quotes, or bytes that "
-                "are no UTF-8; rename the file"
+                "are no UTF-8; rename the file or its folder"
             )
+
+
+def _entry(identifier: str, row: TomogramRow, tilt_range: TiltRange | None, mask: Path | None) -> TomogramEntry:
+    """Read the headers of a tomogram and of what belongs to it; raise InputError where they do not fit."""
     header = _header(row.path)
     if isinstance(header, MrcHeader):
         require_volume(row.path, header)

@@ -114,7 +114,7 @@ def find_wedge(volume: Any) -> WedgeEvidence | None:
     Parameters
     ----------
     volume
-        (nz, ny, nx), anything that slices into an array and has a shape; one block at a time is in memory.
+        (nz, ny, nx), anything that slices into an array and has a shape; four blocks of it are in memory.
 
     Returns
     -------
@@ -145,7 +145,7 @@ def _blocks(volume: Any) -> Iterator[tuple[NDArray[np.float32], Box]]:
     What lies outside the box is 0. Blocks of which nothing much is left are left out. All are scaled alike.
     """
     z, y, x = (_starts(size) for size in volume.shape)
-    scale: np.float32 | None = None
+    blocks: list[tuple[NDArray[np.float32], Box]] = []
     for first_y in y:
         for first_x in x:
             corner = (z[len(z) // 2], first_y, first_x)
@@ -156,11 +156,12 @@ def _blocks(volume: Any) -> Iterator[tuple[NDArray[np.float32], Box]]:
             if min(stop - start for start, stop in box) < SMALLEST:
                 continue
             inside = tuple(slice(*side) for side in box)
-            varying = read[inside] - read[inside].mean(dtype=np.float64).astype(np.float32)
-            scale = scale or np.abs(varying).max()
             block = np.zeros_like(read)
-            block[inside] = varying / scale
-            yield block, box
+            block[inside] = read[inside] - read[inside].mean(dtype=np.float64).astype(np.float32)
+            blocks.append((block, box))
+    scale = max((np.abs(block).max() for block, _ in blocks), default=1.0)
+    for block, box in blocks:
+        yield block / scale, box
 
 
 def _inside_borders(block: Array) -> Box:

@@ -6,7 +6,7 @@ from mwr_hpc.errors import InputError
 from mwr_hpc.events import Emit, ShouldStop
 from mwr_hpc.io.atomic import require_writable
 from mwr_hpc.io.volume import MRC_SUFFIXES, is_ome_zarr
-from mwr_hpc.missing_wedge.cohort import cohort_from_files, tomogram_files
+from mwr_hpc.missing_wedge.cohort import cohort_from_files, volumes_named
 from mwr_hpc.pipeline.receipts import fingerprint
 from mwr_hpc.pipeline.result_folder import book_of, working_in
 from mwr_hpc.pipeline.stages import Outcome, nothing_usable
@@ -41,7 +41,7 @@ def convert(settings: ConvertSettings, emit: Emit, should_stop: ShouldStop) -> O
     given = [path for path in settings.inputs if is_ome_zarr(path)]
     if given:
         raise InputError(f"{given[0]}: is OME-Zarr already; name MRC files ({', '.join(MRC_SUFFIXES)}) to convert")
-    cohort = cohort_from_files([path for path in tomogram_files(settings.inputs) if not is_ome_zarr(path)], None)
+    cohort = cohort_from_files([path for path in volumes_named(settings.inputs) if not is_ome_zarr(path)], None)
     units = [
         Unit(
             stage="convert",

@@ -10,9 +10,9 @@ from pathlib import Path
 from mwr_hpc.events import Emit, ShouldStop
 from mwr_hpc.io.atomic import disk_full_reported, without_partials
 from mwr_hpc.pipeline.event_log import recording
-from mwr_hpc.pipeline.lock import RunLock
 from mwr_hpc.pipeline.receipts import ReceiptBook
 from mwr_hpc.pipeline.stages import Quarantine, StageRunner
+from mwr_hpc.pipeline.sweep import locked
 from mwr_hpc.pipeline.units import Claim, Unit, partials_removed
 from mwr_hpc.run_directory import STATE_FOLDER
 
@@ -34,14 +34,13 @@ def working_in(folder: Path, units: Sequence[Unit], emit: Emit, should_stop: Sho
         No space is left.
     """
     state = folder / STATE_FOLDER
-    lock_path = state / "lock.json"
     with (
         disk_full_reported(folder),
-        RunLock(lock_path) as lock,
+        locked(state, None) as lock,
         without_partials([], [state]),
         partials_removed(units),
     ):
         quarantine = Quarantine(state / "quarantine" / units[0].stage)
-        claim = Claim(lock_path, lock.token)
+        claim = Claim(lock.path, lock.token)
         log = recording(state / "events.jsonl", emit)
         yield StageRunner(book_of(folder), quarantine, claim, state / "logs", log, should_stop)

@@ -182,6 +182,8 @@ def freeze_settings(settings: TrainSettings, run: RunDirectory, emit: Emit) -> T
         {"precision": "auto", "deterministic": None},
         lambda before: _moved(before, run),
     )
+    if not (frozen.slurm or frozen.in_allocation):
+        check_kernel(frozen.precision, frozen.kernel)
     if goes_on:
         emit(Notice(f"going on with the run in {run.root}"))
     elif settings.continue_training:

@@ -66,7 +66,8 @@ def check_kernel(precision: Literal["auto", "float32", "bfloat16"], kernel: int)
     if precision == "bfloat16" and kernel > BFLOAT16_KERNEL and not is_gpu_visible():
         raise ConfigError(
             f"--precision bfloat16 with --kernel {kernel}: on processors the gradients of kernels wider than "
-            f"{BFLOAT16_KERNEL} are unsound in bfloat16; use --precision float32 or --kernel {BFLOAT16_KERNEL}"
+            f"{BFLOAT16_KERNEL} are unsound in bfloat16; use --precision float32 or --kernel {BFLOAT16_KERNEL}, "
+            "in another --run_dir where this one was begun so"
         )
 
 

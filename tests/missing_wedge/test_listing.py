@@ -8,7 +8,7 @@ import pytest
 
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.mrc import MrcWriter
-from mwr_hpc.missing_wedge.cohort import cohort_from_list, write_cohort
+from mwr_hpc.missing_wedge.cohort import cohort_from_files, cohort_from_list, volumes_named, write_cohort
 from mwr_hpc.missing_wedge.listing import collect_cohort
 
 
@@ -76,6 +76,10 @@ def test_a_bad_tilt_file_spoils_its_own_tomogram_alone(tmp_path: Path) -> None:
     cohort = collect_cohort([tmp_path / "in"], tlt_dir=tmp_path / "tilts")
     assert [entry.id for entry in cohort.entries] == ["a", "b"]
     assert "c.tlt: found 1 angles from 12 to 12" in cohort.problems["c"]
+    for name in "ab":  # c needs no mask, for it is left out anyway
+        mrc(tmp_path / f"masks/{name}_mask.mrc")
+    cohort = collect_cohort([tmp_path / "in"], tlt_dir=tmp_path / "tilts", mask_dir=tmp_path / "masks")
+    assert [entry.id for entry in cohort.entries] == ["a", "b"]
 
 
 def test_the_tilt_files_that_a_list_names(tmp_path: Path) -> None:
@@ -90,7 +94,9 @@ def test_the_tilt_files_that_a_list_names(tmp_path: Path) -> None:
     for cohort in (collect_cohort([star]), cohort_from_list(star, None)):
         assert {entry.id: entry.tilt_range for entry in cohort.entries} == {"a": (-50, 61)}
         assert "b.tlt: expected one tilt angle a line" in cohort.problems["b"]
-        assert f"{tmp_path / 'series/c.tlt'}: cannot be read" in cohort.problems["c"]
+        assert f"{tmp_path / 'series/c.tlt'}: there is no such file" in cohort.problems["c"]
+    for_prediction = cohort_from_list(star, None, alone=True)
+    assert {entry.id: entry.tilt_range for entry in for_prediction.entries} == {"a": (-50, 61), "c": None}
     assert cohort_from_list(star, None, flip_tilt=True).entries[0].tilt_range == (-61, 50)
     for cohort in (collect_cohort([star], (-40, 40), option_wins=True), cohort_from_list(star, (-40, 40))):
         assert {entry.id: entry.tilt_range for entry in cohort.entries} == dict.fromkeys("abc", (-40, 40))
@@ -107,9 +113,11 @@ def test_names_that_no_list_can_hold_are_problems(tmp_path: Path) -> None:
     assert all("no list can hold this name" in reason for reason in cohort.problems.values())
     write_cohort(tmp_path / "list.star", cohort.entries)
     assert cohort_from_list(tmp_path / "list.star", None).entries == cohort.entries
+    assert cohort_from_files([tmp_path / "in" / name for name in names], None).problems == {}  # for no list
 
 
 def test_masks_beside_their_tomograms_are_no_tomograms(tmp_path: Path) -> None:
     for name in ("a", "a_mask", "b_mask"):
         mrc(tmp_path / f"{name}.mrc")
     assert [entry.id for entry in collect_cohort([tmp_path]).entries] == ["a", "b_mask"]
+    assert [path.stem for path in volumes_named([tmp_path])] == ["a", "a_mask", "b_mask"]

@@ -131,3 +131,12 @@ def test_the_unit_of_the_grey_values_does_not_matter() -> None:
     volume = filter_volume(shell_volume(), measured_region((48, 40, 64), (-60.0, 50.0)))
     ranges = {evidence.tilt_range for scale in (1e-30, 1, 1e12) if (evidence := find_wedge(volume * np.float32(scale)))}
     assert len(ranges) == 1
+
+
+def test_a_faint_quarter_does_not_matter() -> None:
+    """Where a program masked, rounding leaves next to nothing."""
+    shape = (32, 256, 256)
+    volume = filter_volume(shell_volume(shape), measured_region(shape, (-60.0, 50.0)))
+    volume[:, :128, :128] *= 1e-20
+    evidence = find_wedge(volume)
+    assert evidence is not None and close(evidence.tilt_range, (-60, 50), 4)
