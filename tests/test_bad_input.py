@@ -138,6 +138,12 @@ def test_two_files_of_one_id():
         assert f"two tomograms have the id a: {first} and {second}; rename one" in message
 
 
+def test_a_folder_that_the_system_refuses():
+    """Whatever the rights say: no folder can be made in /proc."""
+    volume("in/a.mrc")
+    assert "/proc/x/.mwr_hpc: cannot be made" in refusal("make-mask", "in", "/proc/x")
+
+
 def test_one_file_named_twice():
     path = volume("in/a.mrc").absolute()
     run("cohort", "in", "--out", "once.star")
@@ -273,12 +279,18 @@ def test_no_right_to_read_or_write():
     volume("unreadable/a.mrc").chmod(0)
     for path in (small_model("model.h5"), volume("closed.mrc"), small_model("closed.h5")):
         path.chmod(0o600 if path.name == "model.h5" else 0)
+    Path("linked").mkdir()
+    Path("linked/a.mrc").symlink_to(Path("closed/a.mrc").absolute())
+    Path("closed.star").write_text("data_\n\nloop_\n_rlnMicrographName\nclosed/a.mrc\n")
     Path("locked").mkdir()
     Path("locked").chmod(0o555)
     Path("closed").chmod(0)
     cases = [
         (["train", "--input_dir", "closed"], "--input_dir {here}/closed (command line): no right to read it"),
         (["train", "--input_dir", "unreadable"], "{here}/unreadable/a.mrc: cannot be read (Permission denied)"),
+        (["train", "--input_dir", "linked"], "{here}/linked/a.mrc: cannot be read (Permission denied)"),
+        (["cohort", "linked"], "{here}/linked/a.mrc: cannot be read (Permission denied)"),
+        (["cohort", "closed.star"], "{here}/closed/a.mrc: cannot be read (Permission denied)"),
         (["convert", "closed/a.mrc"], "--inputs closed/a.mrc (command line): cannot be used as a path (Perm"),
         (["convert", "closed.mrc"], "--inputs {here}/closed.mrc (command line): no right to read it"),
         (["predict", "closed.h5", "in"], "--models {here}/closed.h5 (command line): no right to read it"),

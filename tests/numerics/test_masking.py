@@ -76,6 +76,14 @@ def test_density_decides_which_sign_is_specimen() -> None:
     assert made(-volume, tests)[places].mean() < 0.3
 
 
+def test_a_test_that_is_left_out_leaves_out_no_voxel() -> None:
+    """Where one value fills a window its deviation is 0, which no threshold is below."""
+    volume = np.random.default_rng(0).normal(size=(40, 60, 60)).astype(np.float32)
+    volume[10:30, 20:40, 20:40] = 0.5
+    assert made(volume, MaskTests(side=1, percentile=100, threshold=0)).all()
+    assert not made(volume, MaskTests(side=1, percentile=100, threshold=1e-3)).all()
+
+
 def test_percentile_of_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sampling one voxel in a few changes the mask by next to nothing, and not with the size of slabs."""
     volume, _ = blobs((40, 64, 96))
