@@ -23,8 +23,9 @@ from mwr_hpc.boxnet.registry import find_model
 from mwr_hpc.config.boxnet_data import PrepareExamplesSettings
 from mwr_hpc.config.boxnet_training import RetrainSettings
 from mwr_hpc.events import ignore, never
-from mwr_hpc.numerics.detection import Scored, average_precision, best_f1_threshold, match, score
+from mwr_hpc.numerics.detection import Scored, average_precision, best_f1_threshold, score
 from mwr_hpc.numerics.micrograph import prepare
+from mwr_hpc.numerics.pairing import match
 from mwr_hpc.pipeline.boxnet_examples import prepare_examples
 from mwr_hpc.pipeline.boxnet_training import train_picker
 from mwr_hpc.simulation.micrograph import Micrograph, MicrographSpecification, simulate_micrograph

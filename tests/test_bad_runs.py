@@ -11,13 +11,7 @@ import numpy as np
 import pytest
 
 from commanding import SHAPE, SHORT_TRAINING, damaged_volume, partials_below, refusal, run, small_model, volume
-from mwr_hpc.config.schema import TrainSettings
-from mwr_hpc.errors import ConfigError
-from mwr_hpc.events import ignore
 from mwr_hpc.pipeline.lock import RunLock
-from mwr_hpc.pipeline.starting import freeze_settings
-from mwr_hpc.run_directory import RunDirectory
-from mwr_hpc.training import hardware
 from mwr_hpc.training.model_file import write_model
 
 TRAIN = ["train", "--input_dir", "in", "--run_dir", "run", *SHORT_TRAINING]
@@ -299,16 +293,3 @@ def test_two_models_of_one_name(here):
 def test_lock_that_is_no_lock(copy_of_run):
     Path("run/lock.json").write_text(json.dumps({"token": 1}))
     assert "not a lock file of this program" in refusal(*AGAIN)
-
-
-def test_a_run_whose_gradients_were_unsound_does_not_go_on(monkeypatch, tmp_path):
-    """It was begun where a GPU was visible, or by a version that allowed it."""
-    run_directory = RunDirectory(tmp_path)
-    settings = TrainSettings(input_dir=Path("in"), run_dir=run_directory.root, kernel=5)
-    for gpus in ([(8, 0)], []):
-        monkeypatch.setattr(hardware, "_gpu_capabilities", lambda gpus=gpus: gpus)
-        if gpus:
-            assert freeze_settings(settings, run_directory, ignore).precision == "bfloat16"
-        else:
-            with pytest.raises(ConfigError, match="in another --run_dir"):
-                freeze_settings(settings, run_directory, ignore)

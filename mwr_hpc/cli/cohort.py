@@ -66,4 +66,6 @@ def _check_output(settings: CohortSettings) -> None:
     if os.path.lexists(out) and not is_own_list(out):
         raise ConfigError(f"--out {out}: is there, but this command did not write it; move it away, or name another")
     if settings.group is not None and not is_one_value(settings.group):
-        raise ConfigError(f"--group {settings.group!r}: no list can hold this name; give one without line breaks")
+        raise ConfigError(
+            f"--group {settings.group!r}: no list can hold this name; give one without line breaks or quotes"
+        )

@@ -23,7 +23,7 @@ def cohort_from_folder(
     Parameters
     ----------
     input_dir
-        The folder; it may be the masks' too, then files named ``<id>_mask.mrc`` are masks.
+        The folder; it may hold masks too, ``<id>_mask`` beside ``<id>``, which are left out.
     tilt_range
         (min, max) in degrees, of all tomograms; None when it is not known.
     mask_dir

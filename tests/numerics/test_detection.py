@@ -13,11 +13,11 @@ from mwr_hpc.numerics.detection import (
     average_precision,
     best_f1_threshold,
     curve,
-    match,
     score,
     supported_threshold,
 )
 from mwr_hpc.numerics.keyed_random import keyed_generator
+from mwr_hpc.numerics.pairing import match
 
 EMPTY = np.empty((0, 2))
 
