@@ -20,7 +20,7 @@ if [ "$(cat "$folder/made-from" 2>/dev/null)" != "$key" ]; then
     "$python" -m venv "$folder"
     pip=("$folder/bin/python" -m pip -qq --disable-pip-version-check --no-input)
     "${pip[@]}" install -c constraints.txt setuptools wheel </dev/null
-    "${pip[@]}" install -c constraints.txt --no-build-isolation -e '.[cpu,cluster,test]' </dev/null
+    "${pip[@]}" install -c constraints.txt --no-build-isolation -e '.[cpu,test]' </dev/null
     "${pip[@]}" check >/dev/null
     echo "$key" >"$folder/made-from"
 fi
