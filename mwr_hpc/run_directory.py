@@ -37,6 +37,7 @@ class RunDirectory:
         self.receipts = self.root / "receipts"
         self.quarantine = self.receipts / "quarantine"
         self.logs = self.root / "logs"
+        self.curves_figure = self.root / "curves.png"
         self.iterations = self.root / "iterations"
 
     @property

@@ -110,8 +110,8 @@ def test_broken_tomograms_are_named_and_the_rest_is_corrected(trained, here):
     listed = ended.err.partition("Failed and left out: 4\n")[2]
     for name in ("nan", "constant", "short", "image"):
         assert re.search(rf"^  {name}: .*{re.escape(BROKEN[name][1].split(' the value')[0])}", listed, re.MULTILINE)
-    corrected = [f"{name}_corrected.mrc" for name in ("good1", "good2", "masked", "thin")]
-    assert sorted(os.listdir("out")) == [".mwr_hpc", *corrected]
+    results = [f"{name}{end}" for name in ("good1", "good2", "masked", "thin") for end in (".png", "_corrected.mrc")]
+    assert sorted(os.listdir("out")) == [".mwr_hpc", *results, "results.csv", "results.star"]
     assert not partials_below(here)
     again = run(*words)
     assert (again.code, again.err.partition("Failed")[2]) == (1, ended.err.partition("Failed")[2])

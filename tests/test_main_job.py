@@ -54,6 +54,7 @@ def test_run_leaves_models_receipts_and_few_files(undisturbed):
     files = [path for path in undisturbed.rglob("*") if path.is_file()]
     assert sum("t0" in str(path.relative_to(undisturbed)) for path in files) <= 20
     assert not (undisturbed / "lock.json").exists()
+    assert (undisturbed / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_same_command_again_does_nothing_again(tomograms, undisturbed):

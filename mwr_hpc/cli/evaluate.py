@@ -51,6 +51,8 @@ def run(given: Given) -> int:
     else:
         for name, before, value in figures(evaluation):
             typer.echo(f"{name}: {value}" + (f" (before: {before})" if before else ""))
+    if not given.json:
+        typer.echo(evaluation.judgement)
     if evaluation.contrast_inverted:
         typer.echo("CONTRAST INVERTED: density has the wrong sign; see --contrast of mwr-hpc predict", err=True)
     return 1 if evaluation.contrast_inverted else 0
@@ -64,6 +66,8 @@ def figures(evaluation: "Evaluation") -> Iterator[tuple[str, str, str]]:
         earlier["wedge fill"] = evaluation.wedge_fill_before
     if evaluation.agreement is not None:
         now["agreement with the tomogram before, measured"] = evaluation.agreement
+    if evaluation.change is not None:
+        now["share of the measured power that changed"] = evaluation.change
     if evaluation.after is not None:
         now |= _against_truth(evaluation.after, evaluation.voxel_size)
     if evaluation.before is not None:

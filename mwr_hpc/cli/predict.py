@@ -11,8 +11,9 @@ from mwr_hpc.config.schema import PredictSettings
 
 HELP = """Correct whole tomograms with one model or several.
 
-Writes <id>_corrected.mrc with the voxel size, origin and grey values of the input; with several models
-<model>/<id>_corrected.mrc. What is done already is skipped.
+Writes <id>_corrected.mrc with the voxel size, origin and grey values of the input, and <id>.png, which shows it before
+and after; with several models in a folder for each. results.csv lists every tomogram with the power in its missing
+wedge before and after. What is done already is skipped.
 
 \b
   mwr-hpc predict model_iter30.h5 tomograms/*.mrc --out corrected

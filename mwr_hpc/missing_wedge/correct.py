@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mwr_hpc.errors import ConfigError, InputError
-from mwr_hpc.io.mrc import MrcVolume, MrcWriter
-from mwr_hpc.io.ome_zarr import OmeZarrWriter
+from mwr_hpc.io.mrc import MrcVolume, MrcWriter, open_mrc
+from mwr_hpc.io.ome_zarr import OmeZarrWriter, open_ome_zarr
 from mwr_hpc.io.volume import Volume, open_volume, read_sections
+from mwr_hpc.missing_wedge.changes import measured_change
 from mwr_hpc.missing_wedge.predict import Predictor
 from mwr_hpc.numerics.normalization import (
     Normalization,
@@ -109,7 +110,7 @@ def correct_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
     Returns
     -------
     dict
-        "tiles" (how many), "tile_shape", "core", "precision" and "normalization".
+        "tiles" (how many), "tile_shape", "core", "precision", "normalization" and "change" (see `Change.to_record`).
 
     Raises
     ------
@@ -155,12 +156,14 @@ def correct_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
             for z in range(0, len(slab), SECTIONS_AT_ONCE):
                 writer.write(first + z, normalization.undo(slab[z : z + SECTIONS_AT_ONCE]))
             del slab  # or it would be kept while the next one is blended
+    result = open_ome_zarr(output) if parameters["format"] == "ome-zarr" else open_mrc(output)
     return {
         "tiles": len(plan),
         "tile_shape": list(plan.tile_shape),
         "core": sizes.core,
         "precision": predictor.precision,
         "normalization": normalization.to_record(),
+        "change": measured_change(volume, result, (low, high)).to_record(),
     }
 
 

@@ -9,8 +9,15 @@ from numpy.typing import NDArray
 
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.volume import open_volume
+from mwr_hpc.numerics.change import EMPTY_BELOW, UNCHANGED_BELOW, change_of
 from mwr_hpc.numerics.metrics import AgainstTruth, agreement, evaluate, wedge_fill
 from mwr_hpc.numerics.wedge import TiltRange
+
+LEARNED_NOTHING = (
+    "The network has learned too little: train longer (--hours, --iterations), and see with `mwr-hpc check` that the "
+    "tilt range is right."
+)
+"""What to do about a correction that changed nothing."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,8 @@ class Evaluation:
         Power in the missing region relative to the measured one: 0 empty, 1 as strong; None without such a region.
     wedge_fill_before, agreement
         The same of the tomogram before, and the Fourier correlation with it in the measured region.
+    change
+        Power of the difference from the tomogram before in the measured region, as a share of its power there.
     after, before
         Figures of merit against the truth, of this tomogram and of the one before.
     """
@@ -33,6 +42,7 @@ class Evaluation:
     wedge_fill: float | None
     wedge_fill_before: float | None
     agreement: float | None
+    change: float | None
     after: AgainstTruth | None
     before: AgainstTruth | None
 
@@ -43,9 +53,14 @@ class Evaluation:
             return self.after.contrast_inverted
         return self.agreement is not None and self.agreement < 0
 
+    @property
+    def judgement(self) -> str:
+        """What the figures mean, in a sentence or two."""
+        return " ".join(filter(None, (_on_the_wedge(self), _on_the_rest(self))))
+
     def to_record(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return asdict(self) | {"contrast_inverted": self.contrast_inverted}
+        return asdict(self) | {"contrast_inverted": self.contrast_inverted, "judgement": self.judgement}
 
 
 def evaluate_tomogram(path: Path, truth: Path | None, before: Path | None, tilt_range: TiltRange) -> Evaluation:
@@ -70,14 +85,44 @@ def evaluate_tomogram(path: Path, truth: Path | None, before: Path | None, tilt_
     volume, voxel_size = _read(path)
     earlier = None if before is None else _read(before, like=(path, volume))[0]
     known = None if truth is None else _read(truth, like=(path, volume))[0]
+    change = None if earlier is None else change_of([(earlier, volume)], tilt_range)
     return Evaluation(
         voxel_size=voxel_size,
-        wedge_fill=wedge_fill(volume, tilt_range),
-        wedge_fill_before=None if earlier is None else wedge_fill(earlier, tilt_range),
+        wedge_fill=wedge_fill(volume, tilt_range) if change is None else change.wedge_fill,
+        wedge_fill_before=None if change is None else change.wedge_fill_before,
         agreement=None if earlier is None else agreement(earlier, volume, tilt_range),
+        change=None if change is None else change.measured,
         after=None if known is None else evaluate(known, volume, tilt_range),
         before=None if known is None or earlier is None else evaluate(known, earlier, tilt_range),
     )
+
+
+def _on_the_wedge(found: Evaluation) -> str:
+    if found.wedge_fill is None:
+        return "There is no missing wedge wide enough to measure."
+    power = f"its power is {found.wedge_fill:.1%} of the measured region's at the same resolution"
+    if found.wedge_fill_before is not None:
+        power += f" ({found.wedge_fill_before:.1%} before)"
+    if found.wedge_fill < EMPTY_BELOW:
+        return f"The missing wedge is nearly empty: {power}; {EMPTY_BELOW:.0%} or more is expected. {LEARNED_NOTHING}"
+    if found.after is None:
+        return f"The missing wedge is filled: {power}; only a known truth can say how right that is."
+    correct = found.after.fcc["missing"]
+    return f"The missing wedge is filled: {power}; what fills it correlates with the truth by {correct:.2f}."
+
+
+def _on_the_rest(found: Evaluation) -> str:
+    if found.change is None:
+        return ""
+    changed = f"{found.change:.1%} of the power in the measured region changed"
+    if found.contrast_inverted:
+        return "The contrast is inverted."
+    if found.change < UNCHANGED_BELOW:
+        return (
+            f"Only {changed}: the measured part is the input's, which is right only where it was kept on purpose "
+            "(--keep_measured); otherwise the network returned its input."
+        )
+    return f"{changed[0].upper()}{changed[1:]}."
 
 
 def _read(path: Path, like: tuple[Path, NDArray[np.float32]] | None = None) -> tuple[NDArray[np.float32], float]:

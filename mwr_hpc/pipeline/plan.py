@@ -240,7 +240,8 @@ def _notes(settings: TrainSettings, entries: int, count: int) -> Size:
     curves = Size(iterations, iterations * settings.epochs * sizes.CURVE_BYTES)
     folded = Size(1 + len(stages) - iterations, receipts)  # the trainings share a file
     others = Size(5, sizes.SETTINGS_BYTES + sizes.ROW_BYTES * entries + events)  # settings, list, unusable, guard, log
-    return total([curves, folded, others, Size(_further_files(settings))])
+    figure = Size(1, sizes.CURVES_FIGURE_BYTES)
+    return total([curves, folded, others, figure, Size(_further_files(settings))])
 
 
 def _further_files(settings: TrainSettings) -> int:

@@ -35,7 +35,7 @@ def plan_predict(settings: PredictSettings) -> Plan:
     dtype, as_zarr = np.dtype(settings.dtype), settings.format != "mrc"
     # What comes out of the network compresses like its input at best; samples of it do not exist yet.
     ratios = sizes.sampled_ratios(cohort.entries) if as_zarr else {}
-    results, copies, peak_memory = Size(), Size(), 0
+    results, figures, copies, peak_memory = Size(), Size(), Size(), 0
     for model in models:
         description = read_description(model.path)
         architecture, precision = description["architecture"], precision_here(description)
@@ -54,18 +54,23 @@ def plan_predict(settings: PredictSettings) -> Plan:
                 results += sizes.converted(volume, dtype, ratios.get(dtype.name, [1.0]), "correct")
             else:
                 results += sizes.corrected_mrc(volume, dtype)
+            figures += sizes.figure(volume)
             if settings.format == "both":
                 copies += sizes.converted(volume, dtype, ratios.get(dtype.name, [1.0]))
     count = len(models) * len(cohort.entries)
-    stages = [StagePlan("correct", count, results.files, results.bytes, peak_memory)]
+    stages = [
+        StagePlan("correct", count, results.files, results.bytes, peak_memory),
+        StagePlan("figure", count, figures.files, figures.bytes, peak_memory),
+    ]
     if settings.format == "both":
         stages.append(StagePlan("copy to OME-Zarr", count, copies.files, copies.bytes, peak_memory))
-    tables = 3 if len(models) > 1 or settings.slurm or settings.in_allocation else 0  # and the guard of the tables
-    receipts = sizes.RECEIPT_BYTES["correct"] + (sizes.RECEIPT_BYTES["convert"] if settings.format == "both" else 0)
+    tables = 3  # the two tables of results and their guard
+    receipts = sizes.RECEIPT_BYTES["correct"] + sizes.RECEIPT_BYTES["figure"]
+    receipts += sizes.RECEIPT_BYTES["convert"] if settings.format == "both" else 0
     units = count * len(stages)
-    text = count * (receipts + (500 if tables else 0)) + units * sizes.UNIT_EVENT_BYTES
+    text = count * (receipts + 560) + units * sizes.UNIT_EVENT_BYTES
     notes = Size(3 + len(models) * len(stages) + tables, text + len(models) * len(stages) * sizes.STAGE_EVENT_BYTES)
-    left = results + copies + notes
+    left = results + figures + copies + notes
     return Plan(
         *("predict", settings.out, len(cohort.entries), dict(cohort.problems), stages, left, left, 0, ratios),
         free_bytes(settings.out),

@@ -21,7 +21,15 @@ from mwr_hpc.missing_wedge.cube_arrays import items_per_shard
 from mwr_hpc.missing_wedge.entries import TomogramEntry
 from mwr_hpc.training.checkpoint import KEPT
 
-RECEIPT_BYTES = {"convert": 2830, "extract": 370, "pairs": 350, "predicted": 355, "train": 950, "correct": 580}
+RECEIPT_BYTES = {
+    "convert": 2830,
+    "extract": 370,
+    "pairs": 350,
+    "predicted": 355,
+    "train": 950,
+    "correct": 690,
+    "figure": 400,
+}
 """Of a receipt by stage, typically."""
 
 ARRAY_BYTES, IMAGE_BYTES, LEVEL_BYTES = 1200, 4500, 500
@@ -32,6 +40,12 @@ SETTINGS_BYTES, ROW_BYTES = 900, 250
 
 HDF5_BYTES, HDF5_ARRAY_BYTES = 2400, 640
 """Of a model or checkpoint beside its values, and for each array in it, typically."""
+
+FIGURE_BYTES, FIGURE_PIXEL_BYTES, FIGURE_PIXELS = 65_000, 3, 250_000
+"""Of a figure of a tomogram before and after, typically: without its slices, of a pixel, and most pixels."""
+
+CURVES_FIGURE_BYTES = 35_000
+"""Of the figure of the loss curves, typically: 21,000 after one epoch, 45,000 after 300."""
 
 SAMPLED_TOMOGRAMS, SAMPLE_EDGE = 8, 2 * CHUNK
 """Tomograms of a cohort whose compression is tried, and the edge in y and x of the blocks taken of them."""
@@ -89,6 +103,13 @@ def corrected_mrc(volume: Volume, dtype: np.dtype[Any]) -> Size:
     header = volume.mrc_header
     extended = 1024 if header is None else len(header.to_bytes())
     return Size(1, extended + math.prod(volume.shape) * dtype.itemsize)
+
+
+def figure(volume: Volume) -> Size:
+    """A figure of a tomogram before and after: text and axes, and slices and spectra at the resolution of a screen."""
+    depth, rows, width = volume.shape
+    pixels = 2 * (2 * depth * width + rows * width)
+    return Size(1, FIGURE_BYTES + FIGURE_PIXEL_BYTES * min(pixels, FIGURE_PIXELS))
 
 
 def cubes(shape: tuple[int, ...], stage: str, tables: Mapping[str, Any]) -> Size:

@@ -98,6 +98,10 @@ def measured_train(settings: TrainSettings, plan: Plan, emit: Emit, should_stop:
     return with_hours(plan, hours, {"train": trained.peak_memory, "predicted": predicted})
 
 
+FIGURE_SECONDS = 1.0
+"""CPU seconds of drawing a tomogram before and after: slices of any tomogram come to the same few pixels."""
+
+
 def measured_predict(settings: PredictSettings, plan: Plan) -> Plan:
     """Correct one tile of the tomogram of middle size twice, and add the hours of the whole to a plan."""
     entries = read_tomograms(settings, ignore).entries
@@ -118,7 +122,8 @@ def measured_predict(settings: PredictSettings, plan: Plan) -> Plan:
                 correct_tomogram(inputs, parameters, Path(folder) / "corrected.mrc")
                 spent = time.perf_counter() - started
             seconds += spent * sum(map(len, plans))
-    return with_hours(plan, {"correct": _on_all(seconds)})
+    figures = {one.stage: one.units for one in plan.stages}["figure"]
+    return with_hours(plan, {"correct": _on_all(seconds), "figure": (figures * FIGURE_SECONDS / HOUR, 0.0)})
 
 
 def _one_tile(entry: TomogramEntry, shape: Sequence[int], folder: Path) -> Path:

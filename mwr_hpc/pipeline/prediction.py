@@ -16,6 +16,7 @@ from mwr_hpc.missing_wedge.cohort import cohort_from_files, cohort_from_list, to
 from mwr_hpc.missing_wedge.entries import Cohort, TomogramEntry, identifier_of
 from mwr_hpc.numerics.wedge import effective_tilt_range
 from mwr_hpc.pipeline.backend import ON_THIS_HOST, Backend, Place
+from mwr_hpc.pipeline.corrections import figure_of, warn_of_little_change
 from mwr_hpc.pipeline.event_log import recording
 from mwr_hpc.pipeline.receipts import ReceiptBook, checksum, fingerprint
 from mwr_hpc.pipeline.stages import Outcome, StageRunner, nothing_usable
@@ -103,10 +104,8 @@ def predict(settings: PredictSettings, emit: Emit, should_stop: ShouldStop, back
     book = ReceiptBook(state / "receipts", shared=share is not None)
     plan = _plan(settings, models, cohort, book)
     mine = share.of(plan) if share else plan
-    require_own_targets([unit for one in mine for unit in (one.unit, one.copy) if unit is not None], book)
-    with_table = len(models) > 1 or share is not None or settings.slurm or settings.in_allocation
-    if with_table:
-        require_own_tables(out, state)
+    require_own_targets([unit for one in mine for unit in (one.unit, one.figure, one.copy) if unit is not None], book)
+    require_own_tables(out, state)
     unusable = sorted(cohort.problems)
     problems = {name: cohort.problems[name] for name in (share.of(unusable) if share else unusable)}
     folders = [out, *(out / model.name for model in models)]
@@ -124,10 +123,9 @@ def predict(settings: PredictSettings, emit: Emit, should_stop: ShouldStop, back
         claim = Claim(lock.path, lock.token)
         pool = entered.enter_context(backend.prediction(place))
         try:
-            results, failed = _correct(mine, models, book, state, claim, place, pool)
+            results, failed = _correct(mine, settings, models, book, state, claim, place, pool)
         finally:
-            if with_table:
-                write_results(out, plan, cohort.problems, [model.path for model in models], book, state)
+            write_results(out, plan, cohort.problems, [model.path for model in models], book, state)
     failed = problems | failed
     if not results and not share:
         raise nothing_usable("tomograms could be corrected", failed)
@@ -142,12 +140,20 @@ def _plan(settings: PredictSettings, models: list[Model], cohort: Cohort, book: 
         folder = settings.out if len(models) == 1 else settings.out / model.name
         for entry in cohort.entries:
             unit = _unit(settings, model, entry, stage, folder, book)
-            plan.append(Planned(model.path, unit, _ome_zarr_copy(unit) if settings.format == "both" else None))
+            copy = _ome_zarr_copy(unit) if settings.format == "both" else None
+            plan.append(Planned(model.path, unit, figure_of(unit, book), copy))
     return plan
 
 
 def _correct(
-    plan: Sequence[Planned], models: list[Model], book: ReceiptBook, state: Path, claim: Claim, place: Place, pool: Pool
+    plan: Sequence[Planned],
+    settings: PredictSettings,
+    models: list[Model],
+    book: ReceiptBook,
+    state: Path,
+    claim: Claim,
+    place: Place,
+    pool: Pool,
 ) -> tuple[list[Path], dict[str, str]]:
     """Do what is not done; return the results, and the tomograms that failed with the reasons."""
     results: list[Path] = []
@@ -161,6 +167,10 @@ def _correct(
         runner = StageRunner(book, quarantine, claim, place.logs, place.emit, place.should_stop)
         done = runner.run(stage, [one.unit for one in planned], pool)
         results += [one.unit.target for one in planned if one.unit.name in done]
+        warn_of_little_change(done, settings.keep_measured, place.emit)
+        figures = [figure_of(one.unit, book, done[one.unit.name]) for one in planned if one.unit.name in done]
+        if figures:
+            runner.run(figures[0].stage, figures, pool)
         copies = [one.copy for one in planned if one.copy is not None and one.unit.name in done]
         if copies:
             copied = runner.run(copies[0].stage, copies, pool)

@@ -3,15 +3,16 @@
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.atomic import atomic_file
 from mwr_hpc.io.star import write_star
+from mwr_hpc.pipeline.corrections import change_in
 from mwr_hpc.pipeline.lock import RunLock, critical_section
-from mwr_hpc.pipeline.receipts import ReceiptBook
+from mwr_hpc.pipeline.receipts import Receipt, ReceiptBook
 from mwr_hpc.pipeline.stages import Quarantine
 from mwr_hpc.pipeline.units import Unit, published
 
@@ -27,16 +28,20 @@ COLUMNS = {
     "reason": "mwrReason",
     "seconds": "mwrSeconds",
     "host": "mwrHost",
+    "wedge_fill": "mwrWedgeFill",
+    "wedge_fill_before": "mwrWedgeFillBefore",
+    "changed": "mwrChanged",
 }
 """Columns of results.csv, and the same in results.star."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One model by one tomogram: the unit that corrects, and the one that copies the result to OME-Zarr, or None."""
+    """One model by one tomogram: the units that correct it, draw it, and copy it to OME-Zarr, or None."""
 
     model: Path
     unit: Unit
+    figure: Unit
     copy: Unit | None
 
 
@@ -93,7 +98,7 @@ def quarantine_of(state: Path, stage: str) -> Quarantine:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; `status` is done, failed or waiting."""
+    """One line of the table; `status` is done, failed or waiting, the last three figures are those of `Change`."""
 
     model: str
     tomogram: str
@@ -102,6 +107,9 @@ class Row:
     reason: str = ""
     seconds: float | None = None
     host: str = ""
+    wedge_fill: float | None = None
+    wedge_fill_before: float | None = None
+    changed: float | None = None
 
 
 def require_own_tables(out: Path, state: Path) -> None:
@@ -149,9 +157,18 @@ def _row(planned: Planned, book: ReceiptBook, quarantine: Quarantine) -> Row:
     named = str(planned.model), unit.name, str(unit.target)
     receipt = published(unit, book.get(unit.stage, unit.name) if unit.receipt else None)
     if receipt is not None:
-        return Row(*named, "done", seconds=receipt.seconds, host=receipt.host)
+        return _done_row(named, receipt)
     record = quarantine.get(unit.name)
     return Row(*named, "failed", _one_line(record.reason)) if record else Row(*named, "waiting")
+
+
+def _done_row(named: tuple[str, str, str], receipt: Receipt) -> Row:
+    row = Row(*named, "done", seconds=receipt.seconds, host=receipt.host)
+    if (change := change_in(receipt)) is None:
+        return row
+    figures = (change.wedge_fill, change.wedge_fill_before, change.measured)
+    fill, before, changed = (None if figure is None else round(figure, 5) for figure in figures)
+    return replace(row, wedge_fill=fill, wedge_fill_before=before, changed=changed)
 
 
 def _unusable(problems: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]]:

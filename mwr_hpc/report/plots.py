@@ -41,24 +41,33 @@ def compare_tomograms(before: Path, after: Path, truth: Path | None, out: Path) 
     save(slices_figure({name: open_volume(path).data for name, path in paths.items()}), out)
 
 
-def slices_figure(volumes: Mapping[str, Any]) -> Figure:
+def slices_figure(volumes: Mapping[str, Any], title: str = "", shared_scale: bool = False) -> Figure:
     """Draw volumes side by side: the middle xz slice, where the wedge shows, the xy slice, the xz power spectrum.
 
     Parameters
     ----------
     volumes
-        Titles and volumes, (nz, ny, nx) of one shape; memory maps and Zarr arrays will do, only slices are read. Each
-        has its own grey range.
+        Titles and volumes, (nz, ny, nx) of one shape; memory maps and Zarr arrays will do, only slices are read.
+    title
+        Of the whole figure.
+    shared_scale
+        Whether all have the grey range of the first one; otherwise each has its own.
     """
     figure = Figure(figsize=(4.2 * len(volumes), 10.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(3, len(volumes), squeeze=False, gridspec_kw={"height_ratios": _row_heights(volumes)})
-    for column, (title, volume) in zip(axes.T, volumes.items(), strict=True):
+    if title:
+        figure.suptitle(title)
+    ranges: list[npt.NDArray[np.float64]] = []
+    for column, (name, volume) in zip(axes.T, volumes.items(), strict=True):
         depth, rows, _ = volume.shape
-        _draw_slice(column[0], np.asarray(volume[:, rows // 2], np.float32), f"{title}: xz", "z")
-        _draw_slice(column[1], np.asarray(volume[depth // 2], np.float32), f"{title}: xy", "y")
+        planes = np.asarray(volume[:, rows // 2], np.float32), np.asarray(volume[depth // 2], np.float32)
+        if not (shared_scale and ranges):
+            ranges = [np.percentile(plane, (0.5, 99.5)) for plane in planes]
+        _draw_slice(column[0], planes[0], ranges[0], f"{name}: xz", "z")
+        _draw_slice(column[1], planes[1], ranges[1], f"{name}: xy", "y")
         column[2].imshow(power_spectrum(volume), cmap="magma", origin="lower", extent=(-0.5, 0.5, -0.5, 0.5))
-        column[2].set(title=f"{title}: log power, xz", xlabel="kx (cycles per voxel)", ylabel="kz")
+        column[2].set(title=f"{name}: log power, xz", xlabel="kx (cycles per voxel)", ylabel="kz")
     return figure
 
 
@@ -184,7 +193,9 @@ def _row_heights(volumes: Mapping[str, Any]) -> list[float]:
     return [max(depth / width, 0.2), max(rows / width, 0.2), 1.0]
 
 
-def _draw_slice(axes: Axes, plane: npt.NDArray[np.float32], title: str, vertical: str) -> None:
-    low, high = np.percentile(plane, (0.5, 99.5))
+def _draw_slice(
+    axes: Axes, plane: npt.NDArray[np.float32], grey: npt.NDArray[np.float64], title: str, vertical: str
+) -> None:
+    low, high = grey
     axes.imshow(plane, cmap="gray", vmin=low, vmax=high, interpolation="nearest", origin="lower")
     axes.set(title=title, xlabel="x (voxels)", ylabel=vertical)

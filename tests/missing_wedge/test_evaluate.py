@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from commanding import run
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.mrc import MrcWriter
 from mwr_hpc.missing_wedge.convert import convert_tomogram
@@ -81,3 +82,21 @@ def test_a_tomogram_with_nan_is_refused_by_name(files):
         file.write(np.float32("nan").tobytes())
     with pytest.raises(InputError, match=r"after\.mrc: holds NaN"):
         evaluate_tomogram(files["after"], None, None, TILT)
+
+
+def test_the_judgement_says_what_the_figures_mean(files):
+    filled = evaluate_tomogram(files["after"], files["truth"], files["before"], TILT)
+    assert filled.judgement.startswith("The missing wedge is filled")
+    assert f"correlates with the truth by {filled.after.fcc['missing']:.2f}" in filled.judgement
+    untouched = evaluate_tomogram(files["before"], None, files["before"], TILT)
+    assert untouched.judgement.startswith("The missing wedge is nearly empty")
+    assert "train longer" in untouched.judgement and "returned its input" in untouched.judgement
+    assert "inverted" in evaluate_tomogram(files["inverted"], None, files["before"], TILT).judgement
+    alone = evaluate_tomogram(files["after"], None, None, TILT).judgement
+    assert "only a known truth" in alone and "changed" not in alone
+
+
+def test_the_command_prints_the_judgement(files):
+    words = ["evaluate", files["before"], "--before", files["before"], "--tilt_range", -60, 60]
+    assert "The missing wedge is nearly empty" in run(*words).out
+    assert "nearly empty" in json.loads(run(*words, "--json").out)["judgement"]

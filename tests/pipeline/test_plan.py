@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from commanding import SMALLEST, files_below, run, small_model, volume
+from mwr_hpc.cli.train import drawing_curves
 from mwr_hpc.config.schema import PredictSettings, TrainSettings
 from mwr_hpc.events import ignore, never
 from mwr_hpc.io.volume import open_volume
@@ -19,6 +20,7 @@ from mwr_hpc.pipeline.plan import plan_train
 from mwr_hpc.pipeline.plan_prediction import plan_predict
 from mwr_hpc.pipeline.plan_sizes import NetworkSize, Size, converted, sampled_ratios
 from mwr_hpc.pipeline.prediction import predict
+from mwr_hpc.run_directory import RunDirectory
 from mwr_hpc.training.framework import configure
 
 
@@ -58,7 +60,7 @@ def test_a_training_leaves_what_was_planned(tmp_path: Path, shapes: list, option
         now = left_in(settings.run_dir)
         most = Size(max(most.files, now.files), max(most.bytes, now.bytes))
 
-    train(settings, observe, never)
+    train(settings, drawing_curves(RunDirectory(settings.run_dir), observe), never)
     assert_as_planned(planned.left, left_in(settings.run_dir))
     assert most.bytes <= 1.1 * planned.peak.bytes
     assert planned.peak.bytes <= 1.1 * max(most.bytes, left_in(settings.run_dir).bytes)
@@ -91,7 +93,7 @@ def test_what_compresses_is_planned_smaller(tmp_path: Path) -> None:
     settings = TrainSettings(**SMALLEST | {"input_dir": tmp_path / "in", "run_dir": tmp_path / "run"})
     planned = plan_train(settings)
     assert planned.compression["int16"][0] < 0.5
-    train(settings, ignore, never)
+    train(settings, drawing_curves(RunDirectory(settings.run_dir), ignore), never)
     assert_as_planned(planned.left, left_in(settings.run_dir))
 
 

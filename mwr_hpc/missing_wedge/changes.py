@@ -1,0 +1,50 @@
+"""Measures on disk what a correction changed: on blocks from the middle of the tomogram before and after."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mwr_hpc.io.mrc import MrcVolume
+from mwr_hpc.io.volume import Volume, read_sections
+from mwr_hpc.numerics.change import Change, change_of, sample_boxes
+from mwr_hpc.numerics.wedge import TiltRange
+
+Block = NDArray[np.float32]
+
+
+def measured_change(before: Volume, after: Volume, tilt_range: TiltRange) -> Change:
+    """Measure what changed from one volume to another of the same shape; eight blocks are in memory at most.
+
+    Parameters
+    ----------
+    before, after
+        The tomogram and the corrected one, open for reading.
+    tilt_range
+        (tilt_min, tilt_max) in degrees.
+    """
+
+    def pairs() -> Iterator[tuple[Block, Block]]:
+        for box in sample_boxes(before.shape):
+            yield _read(before, box), _read(after, box)
+
+    return change_of(pairs(), tilt_range)
+
+
+def _read(volume: Volume, box: tuple[slice, slice, slice]) -> Block:
+    z, y, x = box
+    if not isinstance(volume, MrcVolume):
+        return np.asarray(volume.data[z, y, x], np.float32)
+    # Section by section, so that next to nothing of the mapped file stays resident.
+    sections = [read_sections(volume, at, at + 1)[0, y, x].astype(np.float32) for at in range(z.start, z.stop)]
+    return np.stack(sections)
+
+
+def describe_change(change: dict[str, Any] | None) -> str:
+    """Put the figures of a receipt into a line; empty for results of versions that did not measure them."""
+    if change is None:
+        return ""
+    after, before = change["wedge_fill"], change["wedge_fill_before"]
+    wedge = "" if after is None else f"power in the missing wedge {before:.1%} -> {after:.1%}, "
+    return f"{wedge}{change['measured']:.1%} of the measured power changed"
