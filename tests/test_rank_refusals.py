@@ -31,7 +31,7 @@ def horovod_is(monkeypatch):
 
 def test_without_horovod_the_command_that_installs_it(train, horovod_is):
     horovod_is(False)
-    assert "needs Horovod, which is not installed: run `make horovod`" in refusal(*train, "--ranks", 2)
+    assert "needs Horovod, which is not installed: `mwr-hpc config horovod" in refusal(*train, "--ranks", 2)
 
 
 def test_two_gpus_are_two_ranks(train, horovod_is):

@@ -5,8 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$1 folder=$2
 
-if ! "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then
-    echo "mwr-hpc needs Python 3.11 (TensorFlow 2.18.1 and the pinned versions are made for it)," \
+if ! "$python" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null; then
+    echo "mwr-hpc needs Python 3.11 or 3.12 (TensorFlow 2.18.1 and the pinned versions are made for them)," \
         "and '$python' is not one: install it, or say where it is: make PYTHON=/path/to/python3.11" >&2
     exit 1
 fi

@@ -13,6 +13,7 @@ from mwr_hpc.cli.words import WordReader
 from mwr_hpc.config.fields import Settings, value_text
 from mwr_hpc.config.loading import Resolved, resolve
 from mwr_hpc.config.schema import COMMANDS
+from mwr_hpc.installation import shipped_file
 
 HELP = f"""Show every value of a command's settings, and where it comes from.
 
@@ -23,6 +24,22 @@ With --json it prints JSON.
 \b
   mwr-hpc config show train --config lab.yaml --cube_size 48
   mwr-hpc config show predict --json
+"""
+
+SITE_HELP = """Print an example of a site file, which says what jobs of SLURM ask for at your site.
+
+\b
+  mwr-hpc config site > site.yaml
+  mwr-hpc submit train --input_dir tomograms --site site.yaml --dry-run
+"""
+
+HOROVOD_HELP = """Print the script that builds Horovod, for training with several ranks, and installs it.
+
+It takes 4 to 10 minutes, once, and needs g++ and cmake; no root.
+
+\b
+  mwr-hpc config horovod > build_horovod.sh
+  bash build_horovod.sh "$(command -v python)"
 """
 
 
@@ -39,9 +56,21 @@ class ShowCommand(TyperCommand):
 
 def add_to(app: typer.Typer) -> None:
     """Add the command group."""
-    group = typer.Typer(help="Show the configuration.", no_args_is_help=True)
+    group = typer.Typer(help="Show the configuration, and print files to start from.", no_args_is_help=True)
     group.command("show", cls=ShowCommand, help=reflowed(HELP), options_metavar="[COMMAND] [OPTIONS OF IT]")(show)
+    group.command("site", help=reflowed(SITE_HELP))(print_site_example)
+    group.command("horovod", help=reflowed(HOROVOD_HELP))(print_horovod_script)
     app.add_typer(group, name="config")
+
+
+def print_site_example() -> None:
+    """Print the example of a site file."""
+    typer.echo(shipped_file("configs/sites/example.yaml").read_text(), nl=False)
+
+
+def print_horovod_script() -> None:
+    """Print the script that builds Horovod."""
+    typer.echo(shipped_file("tools/build_horovod.sh").read_text(), nl=False)
 
 
 def show(context: typer.Context) -> None:

@@ -17,6 +17,7 @@ from mwr_hpc.config.loading import Resolved, resolve
 from mwr_hpc.config.site import SiteProfile, load_site, site_path
 from mwr_hpc.errors import ConfigError
 from mwr_hpc.events import Emit, ShouldStop
+from mwr_hpc.installation import require_packages
 
 if TYPE_CHECKING:
     from mwr_hpc.pipeline.backend import Backend
@@ -33,13 +34,14 @@ class WithPlace(Protocol):
 
 
 def settings_from(model: type[AnySettings], given: Given) -> AnySettings:
-    """Put the settings together from all sources and see that the files they name exist.
+    """Put the settings together from all sources; see that the files they name exist and what they need is installed.
 
     Raises
     ------
     ConfigError
-        Some value or file cannot work.
+        Some value or file cannot work, or a package that the command needs is missing.
     """
+    require_packages(model.runs_network)
     resolved = resolve(model, given.values, config=given.config, site=given.site, environment=os.environ)
     check_paths(resolved)
     return resolved.settings

@@ -23,7 +23,7 @@ HELP = """Submit a command to SLURM, given as you would give it without, and com
 `train`, `predict`, `boxnet retrain` and `boxnet pick` work on many nodes: a small job, the coordinator, runs the
 command and submits jobs for all work. `boxnet simulate`, `boxnet examples prepare`, `boxnet evaluate` and
 `boxnet train-generic` work within one node: one job runs the command. What jobs ask for stands in the site file (--site
-or MWR_HPC_SITE; see configs/sites/example.yaml); that one job asks for what `preparation` says there, and for
+or MWR_HPC_SITE; `mwr-hpc config site` prints an example); that one job asks for what `preparation` says there, and for
 `train-generic` for one node of `training`.
 
 The job's number is printed, and how to watch it. At its time limit it stops in good order and goes on after a requeue;

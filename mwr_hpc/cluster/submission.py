@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mwr_hpc.cluster.job_name import JobName
 from mwr_hpc.config.site import JobResources, SiteProfile, TrainingResources
-from mwr_hpc.errors import ConfigError
+from mwr_hpc.installation import shipped_file
 
 WARNING = 180
 """Seconds before the time limit at which SLURM sends USR1 to a job script."""
@@ -34,13 +34,7 @@ def job_script(name: str) -> Path:
     ConfigError
         The installation lacks it.
     """
-    source = Path(__file__).parents[2] / "jobs"
-    for folder in (source, Path(sys.prefix) / "share" / "mwr-hpc" / "jobs"):
-        if (folder / f"{name}.sbatch").is_file():
-            return folder / f"{name}.sbatch"
-    raise ConfigError(
-        f"{name}.sbatch is neither in {source} nor below {sys.prefix}/share/mwr-hpc: install mwr-hpc again"
-    )
+    return shipped_file(f"jobs/{name}.sbatch")
 
 
 def resource_words(resources: JobResources) -> list[str]:

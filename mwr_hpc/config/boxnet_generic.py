@@ -16,6 +16,7 @@ class TrainGenericSettings(Settings):
     """On which simulated micrographs a generic model is trained, and for how long."""
 
     command: ClassVar[str] = "boxnet train-generic"
+    runs_network: ClassVar[bool] = True
 
     name: ModelName | None = option(None, "Of the new model (required).", group=INPUT, unit="name")
     number: int = option(72, "Micrographs to simulate.", group=INPUT, ge=2)
@@ -63,5 +64,6 @@ class BoxNetDemoSettings(Settings):
     """The demonstration: a new particle that the generic model is taught."""
 
     command: ClassVar[str] = "boxnet demo"
+    runs_network: ClassVar[bool] = True
 
     out: FilePath = option(Path("boxnet_demo"), "Folder for everything that the demonstration makes.", group=RUN)

@@ -44,6 +44,7 @@ class PickSettings(Settings):
     """Which micrographs to pick with which model, and by what rules."""
 
     command: ClassVar[str] = "boxnet pick"
+    runs_network: ClassVar[bool] = True
 
     model: str | None = option(
         None, "Name of a model (see `mwr-hpc boxnet model list`), or a model file (.h5).", group=INPUT

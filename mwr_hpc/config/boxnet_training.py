@@ -46,6 +46,7 @@ class RetrainSettings(Settings):
     """What a picking network learns from, and how."""
 
     command: ClassVar[str] = "boxnet retrain"
+    runs_network: ClassVar[bool] = True
 
     parent: str | None = option(
         None,

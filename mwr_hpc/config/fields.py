@@ -116,6 +116,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     command: ClassVar[str]
+    runs_network: ClassVar[bool] = False
+    """Whether the command trains or runs a network, so that TensorFlow has to be installed."""
 
     @model_validator(mode="before")
     @classmethod

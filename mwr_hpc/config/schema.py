@@ -66,6 +66,7 @@ class PredictSettings(Settings):
     """Which tomograms to correct with which models."""
 
     command: ClassVar[str] = "predict"
+    runs_network: ClassVar[bool] = True
 
     models: FilePaths = option(
         (),
@@ -260,6 +261,7 @@ class DemoSettings(Settings):
     """The demonstration: a simulated tomogram, trained on and corrected."""
 
     command: ClassVar[str] = "demo"
+    runs_network: ClassVar[bool] = True
 
     out: FilePath = option(Path("demo"), "Folder for everything that the demonstration makes.", group=OUTPUT)
 

@@ -220,12 +220,12 @@ def load_site(site: Path | None, environment: Mapping[str, str]) -> SiteProfile:
     path = site_path(site, environment)
     if path is None:
         raise ConfigError(
-            "jobs for SLURM need a site file, which says what they ask for: copy configs/sites/example.yaml, adapt "
-            f"it, and name it with --site FILE or the variable {SITE_VARIABLE}"
+            "jobs for SLURM need a site file, which says what they ask for: `mwr-hpc config site > site.yaml` "
+            f"writes an example; adapt it, and name it with --site FILE or the variable {SITE_VARIABLE}"
         )
     content = read_yaml(path, "site file")
     if not isinstance(content.get(SLURM_SECTION), dict):
-        raise ConfigError(f"site file {path} has no section '{SLURM_SECTION}'; see configs/sites/example.yaml")
+        raise ConfigError(f"site file {path} has no section '{SLURM_SECTION}'; `mwr-hpc config site` prints an example")
     try:
         profile = SiteProfile.model_validate(content[SLURM_SECTION])
     except ValidationError as error:

@@ -17,6 +17,7 @@ class TrainSettings(Settings):
     """What one training run is asked to do."""
 
     command: ClassVar[str] = "train"
+    runs_network: ClassVar[bool] = True
 
     input_dir: FilePath | None = option(
         None,

@@ -10,6 +10,7 @@ from mwr_hpc.config.checks import default_crop_size
 from mwr_hpc.config.schema import CheckSettings, TrainSettings
 from mwr_hpc.errors import InputError, StopRequested
 from mwr_hpc.events import Emit, ShouldStop, StageFinished, StageStarted, UnitFinished
+from mwr_hpc.installation import tensorflow_advice
 from mwr_hpc.missing_wedge.check import CheckSizes, Finding, TomogramReport, check_group, check_tomogram
 from mwr_hpc.missing_wedge.entries import Cohort, TomogramEntry
 from mwr_hpc.missing_wedge.listing import collect_cohort
@@ -97,9 +98,8 @@ def _collect(settings: CheckSettings) -> Cohort:
 
 
 def _of_environment(environment: Environment) -> Iterator[Finding]:
-    if environment.versions["tensorflow"] is None:
-        text = "not installed, so nothing can be trained or corrected: install the extra `cpu` or `gpu` of mwr-hpc"
-        yield Finding("error", "TensorFlow", text)
+    if advice := tensorflow_advice():
+        yield Finding("error", "TensorFlow", f"{advice}; without it nothing can be trained or corrected")
     missing = [name for name, path in environment.slurm.items() if path is None]
     if missing and len(missing) < len(environment.slurm):
         text = f"{', '.join(missing)} not found, though other commands of SLURM are: extend PATH to run on the cluster"

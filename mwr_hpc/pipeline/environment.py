@@ -14,6 +14,7 @@ import psutil
 from mwr_hpc import __version__
 from mwr_hpc.cluster.pool import available_cores
 from mwr_hpc.errors import ConfigError
+from mwr_hpc.installation import HOROVOD_RECIPE
 from mwr_hpc.training.communicator import describe_horovod
 from mwr_hpc.training.hardware import available_threads, resolve_precision
 
@@ -105,13 +106,13 @@ def visible_gpus() -> list[str]:
 
 def _horovod() -> str:
     if importlib.util.find_spec("tensorflow") is None:
-        return "not to be had without TensorFlow"
+        return "needs TensorFlow, which is not installed"
     try:
         return describe_horovod()
     except ConfigError:
-        return "not installed: one process trains; `make horovod` builds it"
+        return f"not installed: one process trains; {HOROVOD_RECIPE}"
     except ImportError as error:
-        return f"broken ({error}): one process trains; `make horovod` builds it again"
+        return f"broken ({error}): one process trains; {HOROVOD_RECIPE}"
 
 
 def _read_lines(path: Path) -> list[str]:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mwr_hpc.errors import ClusterError, ConfigError
+from mwr_hpc.installation import HOROVOD_RECIPE
 from mwr_hpc.io.atomic import atomic_file
 from mwr_hpc.training.placement import LostRanksError, Placement, address_towards, interface_of
 
@@ -167,8 +168,8 @@ def require_horovod() -> None:
     """Raise ConfigError, with the command that installs it, where Horovod is not installed."""
     if importlib.util.find_spec("horovod") is None:
         raise ConfigError(
-            "training with more than one rank needs Horovod, which is not installed: run `make horovod` in the "
-            "project's folder, or use --ranks 1"
+            f"training with more than one rank needs Horovod, which is not installed: {HOROVOD_RECIPE}; "
+            "or use --ranks 1"
         )
 
 

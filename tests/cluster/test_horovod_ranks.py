@@ -89,7 +89,7 @@ def test_a_mistake_in_our_own_code_is_not_taken_for_a_lost_rank(launch: Launcher
 
 def test_without_horovod_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "horovod", None)
-    with pytest.raises(ConfigError, match="make horovod"):
+    with pytest.raises(ConfigError, match="mwr-hpc config horovod"):
         require_horovod()
 
 

@@ -65,7 +65,7 @@ def test_bad_values_are_named_with_what_would_do(tmp_path: Path, entry: str, mes
 
 
 def test_without_a_site_file_the_message_says_how_to_make_one() -> None:
-    with pytest.raises(ConfigError, match=r"copy configs/sites/example.yaml.*MWR_HPC_SITE"):
+    with pytest.raises(ConfigError, match=r"`mwr-hpc config site > site.yaml`.*MWR_HPC_SITE"):
         load_site(None, {})
 
 
