@@ -14,7 +14,7 @@ from mwr_hpc.numerics.wedge import TiltRange
 Array = NDArray[Any]
 
 EMPTY_BELOW = 0.05
-"""A wedge with less power per coefficient, relative to the measured region of the same shells, counts as empty."""
+"""A wedge with a smaller share of the power that the measured region has counts as empty."""
 
 UNCHANGED_BELOW = 0.01
 """A smaller share of the measured region's power that changed counts as no change: the network returned its input."""
@@ -30,8 +30,8 @@ class Change:
     Attributes
     ----------
     wedge_fill, wedge_fill_before
-        Power per coefficient in the missing region relative to that in the measured region of the same shells, after
-        and before: 0 empty, 1 as strong. None where the wedge is too narrow to have coefficients of its own.
+        Power in the missing region over what it would be with the measured region's power per coefficient in each
+        shell, after and before: 0 empty, 1 as strong. None where the wedge is too narrow to have coefficients of its own.
     measured
         Power of the difference in the measured region, as a share of the power before.
     """

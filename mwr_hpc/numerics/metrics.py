@@ -92,9 +92,10 @@ def agreement(before: Array, volume: Array, tilt_range: TiltRange) -> float:
 def wedge_fill(volume: Array, tilt_range: TiltRange) -> float | None:
     """Return how full the wedge is: 0 is empty, 1 as strong as the measured region of the same shells.
 
-    The ratio of the mean powers, missing to measured, of every shell in the band, averaged with the number of missing
-    coefficients as weight. It says nothing of whether what fills the wedge is right. None when the wedge is too narrow
-    to have coefficients more than BORDER degrees inside it.
+    The power in the missing region over the power that it would have with the measured region's power per coefficient
+    in each shell of the band. Shells count by their power, so that shells that hold nothing but weak noise, which no
+    network fills in, do not decide. It does not say whether what fills the wedge is right. None when the wedge is too
+    narrow to have coefficients more than BORDER degrees inside it.
     """
     _check(volume)
     return SpectralSums(volume, volume, tilt_range).wedge_fill()

@@ -127,7 +127,7 @@ class SpectralSums:
         return float(max(0.0, of_first + of_second - 2 * cross) / (of_first + 1e-300))
 
     def wedge_fill(self, of: Literal["first", "second"] = "second") -> float | None:
-        """Mean power in the missing region over that of the measured one, shell by shell, of one of the volumes."""
+        """Power in the missing region of one volume over what it would be with the measured power in each shell."""
         rings = np.arange(self._shells + 2)
         chosen = (rings > BAND[0] * self._size) & (rings <= BAND[1] * self._size)
         row = 1 if of == "first" else 2
@@ -136,8 +136,8 @@ class SpectralSums:
         both = (missing_count > 0) & (measured_count > 0) & (measured > 0)
         if not both.any():
             return None
-        ratio = (missing[both] / missing_count[both]) / (measured[both] / measured_count[both])
-        return float(np.average(ratio, weights=missing_count[both]))
+        full = missing_count[both] * measured[both] / measured_count[both]
+        return float(missing[both].sum() / full.sum())
 
 
 def _tapered_spectrum(volume: Array) -> Array:

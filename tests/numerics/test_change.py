@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 
 from mwr_hpc.numerics.change import BLOCK, Change, change_of, sample_boxes
 from mwr_hpc.numerics.wedge import combine, filter_volume, measured_region
@@ -46,6 +47,15 @@ def test_neither_grey_values_nor_their_scale_matter() -> None:
     scaled = change_of([(20 * before + 900, 20 * after + 900)], TILT)
     for name, value in plain.to_record().items():
         assert scaled.to_record()[name] == pytest.approx(value, rel=1e-3)
+
+
+def test_noise_that_nobody_fills_in_does_not_make_a_filled_wedge_look_empty() -> None:
+    """Most coefficients hold nothing but weak noise: a mean in which all shells count alike stays below 0.05 here."""
+    region = measured_region(SHAPE, TILT)
+    particles = 8 * gaussian_filter(noise(7), 2.0)
+    before = filter_volume(particles + 0.3 * noise(8), region)
+    change = change_of([(before, combine(before, 0.7 * particles, region))], TILT)
+    assert change.wedge_fill == pytest.approx(0.49, abs=0.15)
 
 
 def test_several_blocks_count_by_their_power() -> None:
