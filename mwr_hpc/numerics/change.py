@@ -31,7 +31,7 @@ class Change:
     ----------
     wedge_fill, wedge_fill_before
         Power in the missing region over what it would be with the measured region's power per coefficient in each
-        shell, after and before: 0 empty, 1 as strong. None where the wedge is too narrow to have coefficients of its own.
+        shell, after and before: 0 empty, 1 as strong. None where the wedge is too narrow to have its own coefficients.
     measured
         Power of the difference in the measured region, as a share of the power before.
     """
