@@ -32,6 +32,8 @@ def test_half_a_run_goes_on_and_redoes_no_finished_unit(runs):
         *((stage, 0, 2) for stage in ("convert", "extract", "predicted_01", "pairs_02")),
         ("train", 1, 0),
     ]
+    said = [event["text"] for event in run_of_0_1_0.events(half, "Notice", logged)]
+    assert len([text for text in said if "have no checksums: they are used as they are" in text]) == 1
 
 
 def test_a_finished_run_stays_as_it_is(runs):
