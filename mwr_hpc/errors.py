@@ -5,6 +5,8 @@ Exit codes are part of the interface, SLURM and the job scripts act on them:
 85 stopped in good order, start the same command again.
 """
 
+from pathlib import Path
+
 FAULT = 70
 """EX_SOFTWARE of sysexits.h; not 1, which says that all but some units is done."""
 
@@ -29,6 +31,30 @@ class InputError(MwrError):
 
 class DiskFullError(InputError):
     """No space or no quota left: stops the run (no tomogram is to blame), which goes on when started again."""
+
+
+class DamagedArrayError(InputError):
+    """Stored bytes are not those that were written; who knows how the array was made makes it again.
+
+    Parameters
+    ----------
+    path
+        What has to be made again: the array's folder, or the file.
+    what
+        What is wrong with it.
+    advice
+        What to do where nobody makes it again by himself.
+    """
+
+    def __init__(self, path: Path, what: str, advice: str = "remove it, make it again, and check the disk") -> None:
+        super().__init__(path, what, advice)
+        self.path = path
+        self.what = what
+
+    def __str__(self) -> str:
+        """Name the array, what is wrong and what to do."""
+        path, what, advice = self.args
+        return f"{path}: {what}; {advice}"
 
 
 class StageError(MwrError):

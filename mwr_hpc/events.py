@@ -126,6 +126,14 @@ def event_from_record(record: dict[str, Any]) -> Event:
     return kinds[record["event"]](**{name: value for name, value in record.items() if name != "event"})
 
 
+@dataclass(frozen=True)
+class ArrayDamaged(Event):
+    """A rank of a training found the array `path` damaged: `what` is wrong with it."""
+
+    path: str
+    what: str
+
+
 Emit = Callable[[Event], None]
 ShouldStop = Callable[[], bool]
 

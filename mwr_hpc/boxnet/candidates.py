@@ -2,7 +2,8 @@
 
 HDF5: dataset ``particle`` (h, w) float16, the probability where "particle" wins, else 0; ``contamination`` (h, w)
 uint8, 1 where that wins; attributes ``format``, ``micrograph`` (file name), ``shape`` (rows and columns of the
-micrograph) and ``pixel_size`` (its, in angstrom). Equal content gives equal bytes.
+micrograph), ``pixel_size`` (its, in angstrom) and ``checksum`` (CRC-32C of the maps and of these attributes; files of
+version 0.1.0 have none). Equal content gives equal bytes.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mwr_hpc.boxnet.curate import Picks, find_picks
-from mwr_hpc.errors import InputError
+from mwr_hpc.errors import DamagedArrayError, InputError
+from mwr_hpc.io.checksums import crc32c
 from mwr_hpc.training.model_file import UNREADABLE, hdf5_file
 
 FORMAT = "mwr_hpc candidates 1"
@@ -93,14 +95,29 @@ def write_candidates(path: Path, candidates: Candidates) -> None:
     DiskFullError
         No space is left.
     """
+    particle, contamination = candidates.particle.astype(np.float16), candidates.contamination.astype(np.uint8)
     options = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "track_times": False}
     with hdf5_file(path) as file:
         file.attrs["format"] = FORMAT
         file.attrs["micrograph"] = candidates.micrograph
         file.attrs["shape"] = candidates.shape
         file.attrs["pixel_size"] = candidates.pixel_size
-        file.create_dataset("particle", data=candidates.particle.astype(np.float16), **options)
-        file.create_dataset("contamination", data=candidates.contamination.astype(np.uint8), **options)
+        file.attrs["checksum"] = _checksum(
+            particle, contamination, candidates.micrograph, candidates.shape, candidates.pixel_size
+        )
+        file.create_dataset("particle", data=particle, **options)
+        file.create_dataset("contamination", data=contamination, **options)
+
+
+def _checksum(
+    particle: NDArray[np.float16],
+    contamination: NDArray[np.uint8],
+    micrograph: str,
+    shape: tuple[int, int],
+    pixel_size: float,
+) -> int:
+    told = f"{micrograph} {shape} {pixel_size!r}".encode()
+    return crc32c(told + particle.tobytes() + contamination.tobytes())
 
 
 def read_candidates(path: Path) -> Candidates:
@@ -108,24 +125,30 @@ def read_candidates(path: Path) -> Candidates:
 
     Raises
     ------
+    DamagedArrayError
+        It is absent, or not as it was written.
     InputError
-        It is absent, damaged or another kind of file.
+        It is another kind of file.
     """
-    advice = "Pick the micrograph again: remove this file and give the command that made it."
+    advice = "pick the micrograph again: remove this file and give the command that made it"
     try:
         with h5py.File(path, "r") as file:
             if file.attrs.get("format") != FORMAT:
-                raise InputError(f"{path}: no candidates of a micrograph; expected {FORMAT!r}. {advice}")
+                raise InputError(f"{path}: no candidates of a micrograph; expected {FORMAT!r}; {advice}")
             height, width = map(int, file.attrs["shape"])
             particle, contamination = file["particle"][()], file["contamination"][()]
             if particle.ndim != 2 or particle.shape != contamination.shape:
                 raise ValueError(f"its maps have {particle.shape} and {contamination.shape} pixels")
+            micrograph, pixel_size = str(file.attrs["micrograph"]), float(file.attrs["pixel_size"])
+            known = _checksum(particle, contamination, micrograph, (height, width), pixel_size)
+            if file.attrs.get("checksum", known) != known:
+                raise ValueError("its checksum does not fit")
             return Candidates(
-                micrograph=str(file.attrs["micrograph"]),
+                micrograph=micrograph,
                 shape=(height, width),
-                pixel_size=float(file.attrs["pixel_size"]),
+                pixel_size=pixel_size,
                 particle=particle.astype(np.float32),
                 contamination=contamination > 0,
             )
     except UNREADABLE as error:
-        raise InputError(f"{path}: damaged file of candidates ({error}). {advice}") from error
+        raise DamagedArrayError(path, f"damaged file of candidates ({error})", advice) from error

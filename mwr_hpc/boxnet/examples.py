@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec
 
-from mwr_hpc.errors import InputError
+from mwr_hpc.errors import DamagedArrayError, InputError
 from mwr_hpc.io.atomic import atomic_file, disk_full_reported
+from mwr_hpc.io.bounded_json import read_json
+from mwr_hpc.io.checksums import seal, sealed_metadata
+from mwr_hpc.io.shards import COMPRESSORS
 from mwr_hpc.numerics.keyed_random import keyed_generator
 
 FORMAT = "mwr_hpc picking examples 1"
@@ -110,7 +112,7 @@ def write_example(output: Path, example: Example, pixel_size: float) -> None:
             dtype=np.float16,
             chunks=(1, height, width),
             shards=(3, height, width),
-            compressors=BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"),
+            compressors=COMPRESSORS,
             dimension_names=("image, labels, weights", "y", "x"),
             attributes={
                 "name": example.name,
@@ -122,6 +124,7 @@ def write_example(output: Path, example: Example, pixel_size: float) -> None:
         )
         image = np.clip(example.image, -LARGEST, LARGEST)
         array[...] = np.stack([image, example.labels, example.weights]).astype(np.float16)
+        seal(output)
 
 
 def write_index(
@@ -213,7 +216,7 @@ class ExampleStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            index = json.loads((path / INDEX).read_text())["attributes"]["mwr_hpc"]
+            index = read_json(path / INDEX)["attributes"]["mwr_hpc"]
             if index["format"] != FORMAT:
                 raise ValueError(f"its format is {index['format']!r}, expected {FORMAT!r}")
             self.entries = {record["name"]: Entry(**record) for record in index["examples"]}
@@ -255,8 +258,8 @@ class ExampleStore:
 
         Raises
         ------
-        InputError
-            It is damaged.
+        DamagedArrayError
+            It is not as it was written, or cannot be read.
         """
         path = self.path / name
         array = self._array(name)
@@ -264,7 +267,7 @@ class ExampleStore:
             image, labels, weights = np.asarray(array[...])
             positions = np.array(array.attrs["positions"], np.float32).reshape(-1, 2)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            raise InputError(f"{path}: damaged example ({error}); prepare the examples again") from error
+            raise _damaged(path, error) from error
         entry = self.entries[name]
         return Example(
             name,
@@ -279,6 +282,11 @@ class ExampleStore:
     def _array(self, name: str) -> zarr.Array:
         path = self.path / name
         try:
+            sealed_metadata(path)
             return zarr.open_array(path, mode="r")
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: damaged example ({error}); prepare the examples again") from error
+            raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> DamagedArrayError:
+    return DamagedArrayError(path, f"damaged example ({error})", "prepare the examples again")

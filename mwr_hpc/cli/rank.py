@@ -7,8 +7,8 @@ from pathlib import Path
 from mwr_hpc.cluster.progress import marking_progress
 from mwr_hpc.cluster.rank_environment import accept_rank, start_of_job
 from mwr_hpc.cluster.signals import stop_on_signals
-from mwr_hpc.errors import InputError, MwrError
-from mwr_hpc.events import Event, InputRefused, Notice
+from mwr_hpc.errors import DamagedArrayError, InputError, MwrError
+from mwr_hpc.events import ArrayDamaged, Event, InputRefused, Notice
 
 
 def main(job_path: Path) -> int:
@@ -30,7 +30,9 @@ def main(job_path: Path) -> int:
             work_as_rank(job, communicator, devices, start_of_job(os.environ), emit, should_stop)
     except MwrError as error:
         print(error, file=sys.stderr, flush=True)
-        if error.exit_code == InputError.exit_code:
+        if isinstance(error, DamagedArrayError):
+            _print_event(ArrayDamaged(str(error.path), error.what))
+        elif error.exit_code == InputError.exit_code:
             _print_event(InputRefused(str(error)))  # of all ranks' exit codes srun passes on the highest only
         return error.exit_code
     return 0

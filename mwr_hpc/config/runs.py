@@ -21,6 +21,11 @@ class StatusSettings(Settings):
 
     run: FilePath = option(Path("mwr_run"), FOLDER, group=RUN, positional=True, must_exist="folder")
     watch: bool = option(False, "Look again every few seconds, until Ctrl-C or the end of the run.", group=RUN)
+    verify: bool = option(
+        False,
+        "Read all arrays, models and checkpoints, compare them with their checksums, name those that are damaged.",
+        group=RUN,
+    )
 
 
 class RetrySettings(Settings):

@@ -5,7 +5,6 @@ writers, would silently lose voxels.
 """
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,9 @@ import numpy as np
 import zarr
 from numpy.typing import DTypeLike, NDArray
 
-from mwr_hpc.errors import InputError
+from mwr_hpc.errors import DamagedArrayError, InputError
 from mwr_hpc.io.atomic import disk_full_reported, target_of
+from mwr_hpc.io.checksums import OWN_ATTRIBUTES, seal, sealed_metadata
 from mwr_hpc.io.finite import require_finite
 from mwr_hpc.io.mrc_header import MrcHeader, Shape, Triple, as_triple
 from mwr_hpc.io.pyramid import Level, level_shapes
@@ -26,11 +26,50 @@ from mwr_hpc.io.shards import ShardWriter
 Array = NDArray[Any]
 
 ANGSTROMS = {None: 1.0, "angstrom": 1.0, "nanometer": 10.0, "micrometer": 1e4}
-OWN_ATTRIBUTES = "mwr_hpc"
 
 # Zarr would start a thread per core in every worker process. ZARR_THREADING__MAX_WORKERS says otherwise.
 if zarr.config.get("threading.max_workers") is None:
     zarr.config.set({"threading.max_workers": 1})
+
+
+class StoredArray:
+    """A Zarr array of an image, open for reading: what does not fit its checksums is reported as damage of the image.
+
+    Parameters
+    ----------
+    image
+        The directory of the image.
+    array
+        The Zarr array.
+
+    Attributes
+    ----------
+    shape, dtype, ndim
+        Of the array.
+    """
+
+    def __init__(self, image: Path, array: Any) -> None:
+        self._image, self._array = image, array
+        self.shape: tuple[int, ...] = array.shape
+        self.dtype: np.dtype[Any] = array.dtype
+        self.ndim = array.ndim
+
+    def __getitem__(self, key: Any) -> Array:
+        """Read.
+
+        Raises
+        ------
+        DamagedArrayError
+            A chunk or an index of a shard cannot be decoded, or does not fit its checksum.
+        """
+        try:
+            return np.asarray(self._array[key])
+        except (ValueError, RuntimeError) as error:
+            raise DamagedArrayError(self._image, f"damaged voxels ({type(error).__name__}: {error})") from error
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
+        """Read all of it."""
+        return np.asarray(self[...], dtype)
 
 
 @dataclass(frozen=True)
@@ -42,7 +81,7 @@ class OmeZarrVolume:
     path
         The directory.
     data
-        The full-resolution Zarr array (z, y, x); slicing it reads.
+        The full-resolution array (z, y, x); slicing it reads.
     voxel_size, origin
         (z, y, x) in angstrom; the voxel size is 0 where it is not known.
     attributes
@@ -50,7 +89,7 @@ class OmeZarrVolume:
     """
 
     path: Path
-    data: Any
+    data: StoredArray
     voxel_size: Triple
     origin: Triple
     attributes: Mapping[str, Any]
@@ -75,21 +114,24 @@ def open_ome_zarr(path: Path) -> OmeZarrVolume:
 
     Raises
     ------
+    DamagedArrayError
+        It is not such a directory, or its metadata are not as they were written.
     InputError
-        It is not such a directory, or its axes are not z, y, x in a unit of length.
+        Its axes are not z, y, x in a unit of length.
     """
     try:
-        document = json.loads((path / "zarr.json").read_bytes())
+        document = sealed_metadata(path)
         attributes = document["attributes"]
         image = attributes["ome"]["multiscales"][0]
         axes = [(axis["name"], ANGSTROMS[axis.get("unit")]) for axis in image["axes"]]
         level = image["datasets"][0]
         transformations = {one["type"]: one[one["type"]] for one in level["coordinateTransformations"]}
         scale, translation = transformations["scale"], transformations.get("translation", (0.0, 0.0, 0.0))
-        data = zarr.open_array(path / level["path"], mode="r")
+        sealed_metadata(path / level["path"], path)
+        data = StoredArray(path, zarr.open_array(path / level["path"], mode="r"))
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise InputError(
-            f"{path}: not an OME-Zarr 0.5 image ({type(error).__name__}: {error}); convert the tomogram again"
+        raise DamagedArrayError(
+            path, f"not an OME-Zarr 0.5 image ({type(error).__name__}: {error})", "convert the tomogram again"
         ) from error
     if [name for name, _ in axes] != ["z", "y", "x"] or data.ndim != 3:
         raise InputError(f"{path}: axes {[name for name, _ in axes]}, expected z, y, x; give a single volume")
@@ -196,6 +238,8 @@ class OmeZarrWriter:
             zarr.create_group(
                 self._path, attributes={"ome": self._metadata(), OWN_ATTRIBUTES: self.attributes}, zarr_format=3
             )
+            for array in (self._path, *(level.path for level in self._levels)):
+                seal(array)
 
     def _metadata(self) -> dict[str, Any]:
         known = min(self._voxel_size) > 0

@@ -9,7 +9,7 @@ import zarr
 from numpy.typing import NDArray
 
 from mwr_hpc.io.mrc_header import Shape
-from mwr_hpc.io.shards import COMPRESSOR, ShardWriter, grid_of
+from mwr_hpc.io.shards import COMPRESSORS, ShardWriter, grid_of
 
 Array = NDArray[Any]
 
@@ -34,7 +34,7 @@ def create_level(store: Any, shape: Shape, dtype: np.dtype[Any]) -> None:
         dtype=dtype,
         chunks=grid.chunk,
         shards=grid.shard,
-        compressors=COMPRESSOR,
+        compressors=COMPRESSORS,
         dimension_names=("z", "y", "x"),
     )
 

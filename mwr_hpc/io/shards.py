@@ -14,13 +14,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-import google_crc32c
 import numpy as np
 from numcodecs.blosc import Blosc
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec  # this import also makes Blosc safe in several threads
+from zarr.codecs import BloscCodec, Crc32cCodec  # this import also makes Blosc safe in several threads
 
 from mwr_hpc.io.atomic import sync_path
+from mwr_hpc.io.checksums import ABSENT, index_size, with_checksum
 from mwr_hpc.io.mrc_header import Shape
 
 Array = NDArray[Any]
@@ -29,17 +29,12 @@ CHUNK = 64
 # 256^3 voxels, but flat: a layer of shards of a 1024 x 1024 tomogram is read in one go in a quarter of the memory.
 LARGEST_SHARD = (64, 512, 512)
 
-COMPRESSOR = BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle")
+COMPRESSORS = (BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"), Crc32cCodec())
 """What the metadata say; `encoded` is the same."""
 
 _BLOSC = Blosc("zstd", 3, Blosc.BITSHUFFLE)
-ABSENT = 2**64 - 1
-"""Offset and size of a chunk that is not there."""
-
 PARTS_AHEAD = 8
 """Encoded chunks that may wait to be written: a megabyte each at most."""
-
-INDEX_ENTRY_BYTES, INDEX_CHECKSUM_BYTES = 16, 4
 
 
 class Grid(NamedTuple):
@@ -59,11 +54,6 @@ class Grid(NamedTuple):
         return index_size(chunks)
 
 
-def index_size(chunks: int) -> int:
-    """Return the bytes of the index of a shard of so many chunks."""
-    return INDEX_ENTRY_BYTES * chunks + INDEX_CHECKSUM_BYTES
-
-
 def grid_of(shape: Shape) -> Grid:
     """Return chunk and shard of a volume: shards of equal size, so that the last one of an axis is not all padding."""
     chunk, shard = [], []
@@ -75,8 +65,8 @@ def grid_of(shape: Shape) -> Grid:
 
 
 def encoded(chunk: Array) -> bytes:
-    """Compress a chunk in C order."""
-    return bytes(_BLOSC.encode(chunk))
+    """Compress a chunk in C order, and put the checksum of the result behind it."""
+    return with_checksum(bytes(_BLOSC.encode(chunk)))
 
 
 def encode_shard(block: Array, grid: Grid, dtype: np.dtype[Any]) -> Iterator[bytes]:
@@ -113,9 +103,7 @@ def encode_shard(block: Array, grid: Grid, dtype: np.dtype[Any]) -> Iterator[byt
 
 def index_bytes(index: NDArray[np.uint64]) -> bytes:
     """Return the index at the end of a shard: offset and size of each chunk, (n, 2) little-endian, and a checksum."""
-    entries = index.tobytes()
-    checksum: int = google_crc32c.value(entries)
-    return entries + checksum.to_bytes(INDEX_CHECKSUM_BYTES, "little")
+    return with_checksum(index.tobytes())
 
 
 class ShardWriter:

@@ -1,21 +1,31 @@
 """Zarr arrays of cubes that are read one at a time, many times: uncompressed, one cube a chunk, many a shard.
 
 Any Zarr v3 program reads them. `CubeReader` reads a cube with one read at a known place in the shard, which takes a
-thirtieth of the time that zarr-python spends on its way there.
+thirtieth of the time that zarr-python spends on its way there. Behind each cube lies its checksum, but in arrays of
+version 0.1.0.
 """
 
-import json
 import math
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import DTypeLike, NDArray
+from zarr.codecs import Crc32cCodec
 
-from mwr_hpc.errors import InputError
-from mwr_hpc.io.shards import ABSENT, index_bytes, index_size, write_all
+from mwr_hpc.errors import DamagedArrayError, InputError
+from mwr_hpc.io.checksums import (
+    ABSENT,
+    CHECKSUM_BYTES,
+    crc32c,
+    index_size,
+    is_whole,
+    seal,
+    sealed_metadata,
+    shard_index,
+)
+from mwr_hpc.io.shards import index_bytes, write_all
 
 SHARD_BYTES = 2**26
 """Most that a shard may hold: the writer keeps one in memory."""
@@ -23,9 +33,9 @@ SHARD_BYTES = 2**26
 FLOAT16_SAFE = 30_000.0
 """Half of what float16 holds: higher defects (in standard deviations) are cut off, so that filtering stays finite."""
 
+_BYTES, _CHECKSUM = {"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}
 _LAYOUT = {
-    "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}],
-    "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
+    "index_codecs": [_BYTES, _CHECKSUM],
     "index_location": "end",
 }
 
@@ -50,7 +60,7 @@ def create_cubes(store: Any, shape: tuple[int, ...]) -> Any:
         dtype=np.float16,
         chunks=(*(1 for _ in shape[:-3]), *shape[-3:]),
         shards=(items_per_shard(shape), *shape[1:]),
-        compressors=None,
+        compressors=Crc32cCodec(),
         filters=None,
     )
 
@@ -70,7 +80,8 @@ class CubeWriter:
         self._per_shard = items_per_shard(shape)
         self._path = path
         self._array = create_cubes(path, shape)
-        self._buffer = np.empty((self._per_shard, *shape[1:]), "<f2")
+        stored = np.dtype([("cube", "<f2", shape[-3:]), ("checksum", "<u4")])
+        self._buffer = np.empty((self._per_shard, *shape[1:-3]), stored)
         self._written = 0
         self._waiting = 0
 
@@ -79,7 +90,7 @@ class CubeWriter:
         if self._waiting == self._per_shard:
             self._flush()
         self._waiting += 1
-        return np.asarray(self._buffer[self._waiting - 1])
+        return np.asarray(self._buffer["cube"][self._waiting - 1])
 
     def append(self, item: NDArray[Any]) -> None:
         """Write the next item, (..., C, C, C) of any floating type."""
@@ -94,25 +105,27 @@ class CubeWriter:
         if self._written != self._array.shape[0]:
             raise ValueError(f"{self._written} items were written to {self._path}, not {self._array.shape[0]}")
         self._array.attrs.update({name: table.tolist() for name, table in tables.items()})
+        seal(self._path)
 
     def _flush(self) -> None:
-        """Write a shard: its cubes, which are its chunks, lie in the buffer as they shall lie in the file."""
+        """Write a shard: its chunks, cubes with their checksums, lie in the buffer as they shall lie in the file."""
         shape = self._array.shape
-        cubes, cube_bytes = math.prod(shape[1:-3]), 2 * math.prod(shape[-3:])
-        index = np.full((self._per_shard * cubes, 2), ABSENT, "<u8")
-        there = self._waiting * cubes
-        index[:there, 0], index[:there, 1] = np.arange(there) * cube_bytes, cube_bytes
+        chunks = self._buffer[: self._waiting].reshape(-1)
+        chunks["checksum"] = [crc32c(cube) for cube in chunks["cube"]]
+        index = np.full((self._buffer.size, 2), ABSENT, "<u8")
+        index[: chunks.size, 0] = np.arange(chunks.size) * chunks.itemsize
+        index[: chunks.size, 1] = chunks.itemsize
         path = self._path.joinpath("c", str(self._written // self._per_shard), *("0" for _ in shape[1:]))
         path.parent.mkdir(parents=True)
         with path.open("wb", buffering=0) as stream:
-            write_all(stream, self._buffer[: self._waiting].data)
+            write_all(stream, chunks.view(np.uint8).data)
             write_all(stream, index_bytes(index))
         self._written += self._waiting
         self._waiting = 0
 
 
 class CubeReader:
-    """Reads single cubes of an array that `CubeWriter` wrote.
+    """Reads single cubes of an array that `CubeWriter` wrote; reading is thread-safe.
 
     Parameters
     ----------
@@ -122,25 +135,30 @@ class CubeReader:
     Raises
     ------
     InputError
-        When the array is not there or has another layout.
+        The array has another layout.
+    DamagedArrayError
+        It is not there, or its metadata are not as they were written.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            description = json.loads((path / "zarr.json").read_text())
+            description = sealed_metadata(path)
             (codec,) = description["codecs"]
             layout = codec["configuration"]
             shard = description["chunk_grid"]["configuration"]["chunk_shape"]
             self.shape: tuple[int, ...] = tuple(description["shape"])
             self._tables: dict[str, Any] = description.get("attributes", {})
+            self._has_checksums = layout["codecs"] == [_BYTES, _CHECKSUM]
             fits = description["data_type"] == "float16" and all(layout[key] == _LAYOUT[key] for key in _LAYOUT)
-        except (OSError, KeyError, ValueError, TypeError) as error:
-            raise InputError(f"{path}: not a readable array of cubes ({error}); remove it and run again") from error
+            fits = fits and (self._has_checksums or layout["codecs"] == [_BYTES])
+        except (FileNotFoundError, KeyError, ValueError, TypeError) as error:
+            raise DamagedArrayError(path, f"not a readable array of cubes: {error}") from error
         if not fits:
             raise InputError(f"{path}: not in the layout that mwr-hpc writes (uncompressed float16); remove it")
         self._items_per_shard: int = shard[0]
         self._cubes_per_item = self.shape[1:-3]
+        self._indices: dict[Path, NDArray[np.uint64]] = {}
 
     def __len__(self) -> int:
         """Return the number of items."""
@@ -149,24 +167,41 @@ class CubeReader:
     def table(self, name: str, dtype: DTypeLike) -> NDArray[Any]:
         """Return one of the tables that were written with the cubes."""
         if name not in self._tables:
-            raise InputError(f"{self._path}: {name} is missing; remove {self._path} and run again")
+            raise DamagedArrayError(self._path, f"{name} is missing")
         return np.array(self._tables[name], dtype)
 
     def read(self, item: int, *cube: int) -> NDArray[np.float16]:
-        """Read one cube, (C, C, C): item `item`, and which cube of it when an item is several."""
+        """Read one cube, (C, C, C): item `item`, and which cube of it when an item is several.
+
+        Raises
+        ------
+        DamagedArrayError
+            The cube is missing, or its checksum does not fit.
+        """
         shard, within = divmod(item, self._items_per_shard)
         path = self._path.joinpath("c", str(shard), *("0" for _ in self.shape[1:]))
         place = np.ravel_multi_index((within, *cube), (self._items_per_shard, *self._cubes_per_item))
-        offset, size = _shard_index(path, self._items_per_shard * int(np.prod(self._cubes_per_item)))[place]
-        count = int(np.prod(self.shape[-3:]))
-        if size != 2 * count:
-            raise InputError(f"{path}: damaged, cube {item} {cube} is missing; remove {self._path} and run again")
-        return np.fromfile(path, "<f2", count, offset=int(offset)).reshape(self.shape[-3:])
+        offset, size = self._index(path)[place]
+        cube_bytes = 2 * math.prod(self.shape[-3:])
+        expected = cube_bytes + (CHECKSUM_BYTES if self._has_checksums else 0)
+        stored = np.fromfile(path, np.uint8, expected, offset=int(offset)) if size == expected else np.empty(0, "u1")
+        if len(stored) < expected:
+            raise DamagedArrayError(self._path, f"cube {(item, *cube)} is missing")
+        if self._has_checksums and not is_whole(stored):
+            raise DamagedArrayError(self._path, f"the checksum of cube {(item, *cube)} does not fit")
+        return stored[:cube_bytes].view("<f2").reshape(self.shape[-3:])
 
-
-@lru_cache(maxsize=4096)
-def _shard_index(path: Path, chunks: int) -> NDArray[np.uint64]:
-    """Offset and size in bytes of every chunk of a shard; published shards never change, so it is read once."""
-    with path.open("rb") as file:
-        file.seek(-index_size(chunks), 2)
-        return np.frombuffer(file.read(index_size(chunks)), "<u8", 2 * chunks).reshape(chunks, 2)
+    def _index(self, path: Path) -> NDArray[np.uint64]:
+        """Offset and size in bytes of every chunk of a shard; it is read once, as a published shard never changes."""
+        if path not in self._indices:
+            chunks = self._items_per_shard * math.prod(self._cubes_per_item)
+            try:
+                with path.open("rb") as file:
+                    file.seek(max(0, file.seek(0, 2) - index_size(chunks)))
+                    index = shard_index(np.frombuffer(file.read(), np.uint8), chunks)
+            except FileNotFoundError as error:
+                raise DamagedArrayError(self._path, f"the shard {path.name} is missing") from error
+            if index is None:
+                raise DamagedArrayError(self._path, f"the index of the shard {path.name} is not as it was written")
+            self._indices[path] = index
+        return self._indices[path]

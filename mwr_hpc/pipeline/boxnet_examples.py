@@ -12,6 +12,7 @@ from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, Notice, ShouldStop
 from mwr_hpc.io.atomic import require_writable
 from mwr_hpc.io.micrograph import pixel_size_of, require_one_pixel_size
+from mwr_hpc.pipeline.makers import remove_damaged
 from mwr_hpc.pipeline.receipts import fingerprint
 from mwr_hpc.pipeline.result_folder import book_of, working_in
 from mwr_hpc.pipeline.stages import Outcome, nothing_usable
@@ -131,6 +132,7 @@ def _run(
     if workers == 1 or len(units) < PARALLEL_FROM:
         pool = _inline_pool
     with working_in(store, units, emit, should_stop) as runner:
+        remove_damaged(units, emit)
         if runner.unfinished(STAGE, units):
             # What the table said of an earlier call's examples does not hold for these.
             (store / INDEX).unlink(missing_ok=True)

@@ -20,6 +20,7 @@ from mwr_hpc.io.atomic import disk_full_reported, require_writable, without_part
 from mwr_hpc.io.micrograph import micrograph_files
 from mwr_hpc.pipeline.backend import ON_THIS_HOST, Backend, Place
 from mwr_hpc.pipeline.event_log import recording
+from mwr_hpc.pipeline.makers import Makers
 from mwr_hpc.pipeline.pick_folder import PickFolder, Standing, standing, write_lists
 from mwr_hpc.pipeline.receipts import ReceiptBook, checksum, fingerprint
 from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner, nothing_usable
@@ -106,7 +107,7 @@ def pick(settings: PickSettings, emit: Emit, should_stop: ShouldStop, backend: B
         whole = without_partials(flat, [folder.state])
         entered.enter_context(partials_removed(unit for one in mine for unit in one.units) if share else whole)
         folder.write_record(_record(settings, model, rules, folder))
-        runner = Runner(folder, book, Claim(lock.path, lock.token), place)
+        runner = Runner(folder, book, Claim(lock.path, lock.token), place, Makers(log))
         pool = entered.enter_context(backend.picking(place, len(mine), settings.processes))
         try:
             failed = runner.run(mine, kept, pool)
@@ -125,6 +126,7 @@ class Runner:
     book: ReceiptBook
     claim: Claim
     place: Place
+    makers: Makers
 
     def run(self, plan: Sequence[Planned], kept: set[Path], pool: Pool) -> dict[str, str]:
         """Do what is not done, less the files that are `kept` as they are; return what failed, with the reasons."""
@@ -148,7 +150,7 @@ class Runner:
             return set()
         stage, place = units[0].stage, self.place
         quarantine = quarantine_of(self.folder.state, stage)
-        runner = StageRunner(self.book, quarantine, self.claim, place.logs, place.emit, place.should_stop)
+        runner = StageRunner(self.book, quarantine, self.claim, place.logs, place.emit, place.should_stop, self.makers)
         return set(runner.run(stage, units, pool))
 
 

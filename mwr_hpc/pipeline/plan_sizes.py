@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mwr_hpc.io.checksums import CHECKSUM_BYTES, index_size
 from mwr_hpc.io.mrc import MrcVolume
 from mwr_hpc.io.pyramid import halved, level_shapes
-from mwr_hpc.io.shards import CHUNK, encoded, grid_of, index_size
+from mwr_hpc.io.shards import CHUNK, encoded, grid_of
 from mwr_hpc.io.volume import Volume, open_volume, read_sections
 from mwr_hpc.missing_wedge.cube_arrays import items_per_shard
 from mwr_hpc.missing_wedge.entries import TomogramEntry
@@ -118,7 +119,8 @@ def cubes(shape: tuple[int, ...], stage: str, tables: Mapping[str, Any]) -> Size
     shards = math.ceil(shape[0] / per_shard)
     index = index_size(per_shard * math.prod(shape[1:-3]))
     described = ARRAY_BYTES + len(json.dumps({"attributes": tables}, indent=2)) if tables else ARRAY_BYTES
-    return Size(2 + shards, 2 * math.prod(shape) + shards * index + described + RECEIPT_BYTES[stage])
+    stored = 2 * math.prod(shape) + CHECKSUM_BYTES * math.prod(shape[:-3])
+    return Size(2 + shards, stored + shards * index + described + RECEIPT_BYTES[stage])
 
 
 def crops(count: int, size: int) -> Size:

@@ -13,11 +13,20 @@ from functools import partial
 from pathlib import Path
 
 from mwr_hpc.cluster.pool import Finished, Pool
-from mwr_hpc.errors import ConfigError, DiskFullError, InputError, MwrError, StageError, StopRequested
-from mwr_hpc.events import Emit, ShouldStop, StageFinished, StageStarted, UnitFailed, UnitFinished
+from mwr_hpc.errors import (
+    ConfigError,
+    DamagedArrayError,
+    DiskFullError,
+    InputError,
+    MwrError,
+    StageError,
+    StopRequested,
+)
+from mwr_hpc.events import Emit, Notice, ShouldStop, StageFinished, StageStarted, UnitFailed, UnitFinished
 from mwr_hpc.io.atomic import atomic_file
+from mwr_hpc.pipeline.makers import Makers
 from mwr_hpc.pipeline.receipts import Receipt, ReceiptBook
-from mwr_hpc.pipeline.units import Claim, Unit, finished, run_unit
+from mwr_hpc.pipeline.units import Claim, Unit, finished, published, run_unit
 
 
 @dataclass(frozen=True)
@@ -111,10 +120,19 @@ class StageRunner:
         The right to publish.
     logs
         Folder for the tracebacks of failures that no input explains.
+    makers
+        Shared by the runners of one call, where it has several.
     """
 
     def __init__(
-        self, book: ReceiptBook, quarantine: Quarantine, claim: Claim, logs: Path, emit: Emit, should_stop: ShouldStop
+        self,
+        book: ReceiptBook,
+        quarantine: Quarantine,
+        claim: Claim,
+        logs: Path,
+        emit: Emit,
+        should_stop: ShouldStop,
+        makers: Makers | None = None,
     ) -> None:
         self.book = book
         self.quarantine = quarantine
@@ -122,9 +140,10 @@ class StageRunner:
         self._logs = logs
         self._emit = emit
         self._should_stop = should_stop
+        self._makers = makers or Makers(emit)
 
     def run(self, stage: str, units: Sequence[Unit], pool: Pool) -> dict[str, Receipt]:
-        """Do what is not done of `units`.
+        """Do what is not done of `units`; a damaged array of this call that they read is made again before them.
 
         Parameters
         ----------
@@ -152,23 +171,47 @@ class StageRunner:
             The run has been taken over by another coordinator.
         """
         started = time.perf_counter()
+        self._makers.note(units, pool)
         receipts, waiting = self._sorted(stage, units)
-        skipped, failed = len(receipts), 0
+        self._makers.tell_of_unchecked(unit for unit in units if unit.name in receipts)
+        skipped = len(receipts)
         self._emit(StageStarted(stage, len(receipts) + len(waiting), skipped))
-        for end in pool.run(partial(run_unit, claim=self._claim), waiting, self._should_stop):
-            if end.error is not None:
-                self._leave_out(end)
-                failed += 1
-            else:
-                receipts[end.task.name] = end.result
-                self._take_back(end.task)
-                self._emit(UnitFinished(stage, end.task.name, end.result.seconds))
+        failed = self._work(waiting, pool, receipts)
         if len(receipts) - skipped + failed < len(waiting):
             raise StopRequested(f"stopped in {stage}: {len(receipts)} of {len(units)} units are done and kept")
         self.book.fold(stage, receipts.values())
         done = len(receipts) - skipped
         self._emit(StageFinished(stage, done, skipped, failed, time.perf_counter() - started))
         return receipts
+
+    def _work(self, units: Sequence[Unit], pool: Pool, receipts: dict[str, Receipt]) -> int:
+        """Do all of `units` and add their receipts; return how many failed."""
+        failed = 0
+        while units:
+            hindered: list[tuple[Unit, DamagedArrayError]] = []
+            for end in pool.run(partial(run_unit, claim=self._claim), units, self._should_stop):
+                if damage := self._makers.damage(end.error):
+                    hindered.append((end.task, damage))
+                elif end.error is not None:
+                    self._leave_out(end)
+                    failed += 1
+                else:
+                    receipts[end.task.name] = end.result
+                    self._take_back(end.task)
+                    self._emit(UnitFinished(end.task.stage, end.task.name, end.result.seconds))
+            made = self._makers.make_again([damage for _, damage in hindered], self._make_again)
+            units = [unit for unit, damage in hindered if damage.path in made]
+            failed += len(hindered) - len(units)
+        return failed
+
+    def _make_again(self, unit: Unit, pool: Pool) -> bool:
+        """Do a unit whose published result is damaged; return whether it succeeded."""
+        receipts: dict[str, Receipt] = {}
+        failed = self._work([unit], pool, receipts)
+        if not receipts and not failed:
+            raise StopRequested(f"stopped before {unit.target} was made again")
+        self.book.fold(unit.stage, receipts.values())
+        return bool(receipts)
 
     def unfinished(self, stage: str, units: Sequence[Unit]) -> list[Unit]:
         """Those of `units` that `run` would do."""
@@ -179,25 +222,41 @@ class StageRunner:
         receipts: dict[str, Receipt] = {}
         waiting: list[Unit] = []
         for unit in units:
-            if receipt := finished(unit, self.book.get(stage, unit.name) if unit.receipt else None):
+            if receipt := self._finished(unit):
                 receipts[unit.name] = receipt
             elif not self._stays_out(unit):
                 waiting.append(unit)
         return receipts, waiting
 
+    def _finished(self, unit: Unit) -> Receipt | None:
+        """The unit's valid receipt; what is not as its receipt says is reported."""
+        recorded = self.book.get(unit.stage, unit.name) if unit.receipt else None
+        receipt = finished(unit, recorded)
+        if receipt is None and recorded is not None and published(unit, recorded):
+            text = f"{unit.target}: not as it was written (its checksum does not fit); {unit.stage} makes it again"
+            self._emit(Notice(text, warning=True))
+        return receipt
+
     def run_one(self, unit: Unit, work: Callable[[], object]) -> Receipt:
         """Have `work` do one unit whose target is a file, unless it is done; its errors are raised as they are.
+
+        A damaged array of this call that it meets is made again, and `work` called once more.
 
         Raises
         ------
         StageError
             `work` came back without a result.
         """
-        receipt = finished(unit, self.book.get(unit.stage, unit.name))
+        receipt = self._finished(unit)
         self._emit(StageStarted(unit.stage, 1, 1 if receipt else 0))
         started, skipped = time.perf_counter(), receipt is not None
-        if receipt is None:
-            work()
+        while receipt is None:
+            try:
+                work()
+            except DamagedArrayError as error:
+                if not self._makers.make_again([error], self._make_again):
+                    raise
+                continue
             receipt = finished(unit, self.book.get(unit.stage, unit.name))
             if receipt is None:
                 raise StageError(f"{unit.stage} {unit.name} ended without its result {unit.target}")

@@ -136,6 +136,15 @@ def config_hash(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def damage_of_checkpoint(path: Path) -> str | None:
+    """Read a checkpoint and return what is wrong with it, None when it is as it was written."""
+    try:
+        _read(path)
+    except UNREADABLE as error:
+        return f"damaged checkpoint ({error})"
+    return None
+
+
 def _read(path: Path) -> Checkpoint:
     with h5py.File(path, "r") as file:
         state = json.loads(file.attrs["state"])

@@ -121,7 +121,7 @@ def test_the_directory_is_what_ome_ngff_asks_for(tmp_path: Path) -> None:
     assert array["dimension_names"] == ["z", "y", "x"]
     codecs = array["codecs"][0]
     assert codecs["name"] == "sharding_indexed"
-    blosc = codecs["configuration"]["codecs"][-1]["configuration"]
+    blosc = codecs["configuration"]["codecs"][-2]["configuration"]
     assert (blosc["cname"], blosc["clevel"], blosc["shuffle"]) == ("zstd", 3, "bitshuffle")
     assert open_ome_zarr(path).attributes == {"statistics": {"mean": 1.0}}
 
@@ -198,7 +198,7 @@ def test_shards_are_what_zarr_would_write(tmp_path: Path) -> None:
         dtype=volume.dtype,
         chunks=ours.chunks,
         shards=ours.shards,
-        compressors=shards.COMPRESSOR,
+        compressors=shards.COMPRESSORS,
         config={"write_empty_chunks": True},
     )
     theirs[:] = volume

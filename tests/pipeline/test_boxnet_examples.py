@@ -7,6 +7,7 @@ import pytest
 
 from commanding import damaged_volume, partials_below, refusal, run, volume
 from mwr_hpc.boxnet.examples import ExampleStore
+from mwr_hpc.errors import DamagedArrayError
 from mwr_hpc.io.mrc import MrcWriter
 from mwr_hpc.io.picks import write_picks
 from mwr_hpc.io.tiff import write_mask
@@ -82,6 +83,21 @@ def test_what_is_done_is_not_done_again_and_new_picks_are(micrographs: Path) -> 
     (micrographs / "matching" / "m2_Net.star").unlink()
     run(*command)
     assert ExampleStore(Path("ex.zarr")).names == ["m0", "m1"]
+
+
+def test_a_damaged_example_is_named_and_made_again_by_the_same_command(micrographs: Path) -> None:
+    command = prepare(micrographs, "--out", "ex.zarr")
+    assert run(*command).code == 0
+    (chunk,) = (path for path in Path("ex.zarr/m1/c").rglob("*") if path.is_file())
+    whole, other = chunk.read_bytes(), Path("ex.zarr/m2").stat().st_mtime_ns
+    chunk.write_bytes(whole[:50] + bytes([whole[50] ^ 1]) + whole[51:])
+    with pytest.raises(DamagedArrayError, match=r"ex\.zarr/m1: damaged example .*prepare the examples again"):
+        ExampleStore(Path("ex.zarr")).read("m1")
+    ended = run("status", "ex.zarr", "--verify")
+    assert ended.code == 1 and "/ex.zarr/m1: chunk 0 of the shard c/0/0/0 is not" in ended.out
+    ended = run(*command)
+    assert ended.code == 0 and "prepare_example makes it again" in ended.err
+    assert chunk.read_bytes() == whole and Path("ex.zarr/m2").stat().st_mtime_ns == other
 
 
 def test_one_bad_micrograph_is_left_out_and_the_others_go_on(micrographs: Path) -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from commanding import Ended, damaged_volume, files_below, partials_below, refusal, run, small_model, volume
 from mwr_hpc.boxnet import pick as stage
+from mwr_hpc.boxnet import publish
 from mwr_hpc.cluster.pool import InlinePool
-from mwr_hpc.errors import InputError
+from mwr_hpc.errors import DamagedArrayError, InputError
 from mwr_hpc.io.mrc import MrcWriter
 from mwr_hpc.io.picks import read_picks
 from mwr_hpc.io.tiff import read_mask, write_mask
@@ -112,6 +113,41 @@ def test_rules_need_no_network(network_calls: list[str]) -> None:
     micrograph(Path("m/m001.mrc"), 8)  # another one of the same name
     assert pick().code == 0
     assert network_calls[3:] == ["m001"]
+
+
+def test_damaged_candidates_are_named_and_made_again(network_calls: list[str]) -> None:
+    micrographs(Path("m"), 2)
+    assert pick().code == 0
+    before = picked_files(Path("m"))
+    candidates = Path("m/.mwr_hpc/candidates/spots/m000.h5")
+    whole = candidates.read_bytes()
+    candidates.write_bytes(whole[:-40] + bytes([whole[-40] ^ 1]) + whole[-39:])
+    ended = run("status", "m", "--verify")
+    assert ended.code == 1 and f"{candidates}: its checksum does not fit" in ended.out
+    ended = pick()
+    assert ended.code == 0 and "m000.h5: not as it was written" in ended.err
+    assert candidates.read_bytes() == whole and network_calls == ["m000", "m001", "m000"]
+    assert picked_files(Path("m")) == before
+
+
+def test_candidates_damaged_while_files_are_written_from_them_are_made_again(
+    network_calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    micrographs(Path("m"), 2)
+    read = publish.read_candidates
+    first = []
+
+    def damaged_once(path: Path) -> object:
+        if not first:
+            first.append(path)
+            raise DamagedArrayError(path, "its checksum does not fit")
+        return read(path)
+
+    monkeypatch.setattr(publish, "read_candidates", damaged_once)
+    ended = pick()
+    assert ended.code == 0 and "candidates_spots makes it again" in ended.err
+    assert network_calls == ["m000", "m001", first[0].stem]
+    assert {row["status"] for row in table().values()} == {"done"}
 
 
 def test_more_micrographs_and_a_limit(network_calls: list[str]) -> None:

@@ -4,8 +4,8 @@ import pytest
 
 from mwr_hpc.cluster.slurm import Job, Slurm
 from mwr_hpc.config.site import SiteProfile
-from mwr_hpc.errors import ClusterError, ConfigError, InputError
-from mwr_hpc.events import InputRefused, ignore, never
+from mwr_hpc.errors import ClusterError, ConfigError, DamagedArrayError, InputError
+from mwr_hpc.events import ArrayDamaged, InputRefused, ignore, never
 from mwr_hpc.pipeline.rank_claim import new_claim
 from mwr_hpc.pipeline.rank_job import RankJob, event_line
 from mwr_hpc.pipeline.training_job import CLAIM_FILE, TrainingJobs, require_no_job
@@ -60,7 +60,12 @@ class OneJobThatFails:
 
 
 @pytest.mark.parametrize(
-    ("said", "error"), [([], ClusterError), ([event_line(InputRefused("model.h5: damaged"))], InputError)]
+    ("said", "error"),
+    [
+        ([], ClusterError),
+        ([event_line(InputRefused("model.h5: damaged"))], InputError),
+        ([event_line(ArrayDamaged("model.h5", "damaged"))], DamagedArrayError),
+    ],
 )
 def test_a_rank_that_refuses_its_input_is_the_users_to_mend(tmp_path, said, error):
     log = tmp_path / "logs/train_01.out"
