@@ -4,9 +4,11 @@ dask-jobqueue writes the script of a worker job; submitting, counting and replac
 """
 
 import contextlib
+import functools
 import itertools
 import math
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -115,6 +117,7 @@ def slurm_pool(
     slurm.cancel(sorted(of_this_pool()))
     logs.mkdir(parents=True, exist_ok=True)
     script = WorkerScript(site, resources, units_at_once, keys)
+    slurm_job()  # here, because jobs are submitted by another thread, which may not touch the signals
     with (
         private_folder() as folder,
         scheduling(keys, folder, **scheduler_address(site.interface)) as (cluster, client),
@@ -134,6 +137,16 @@ def slurm_pool(
         with WorkerJobs(slurm, submit, lambda: names_of_workers(cluster), log_of, interval) as jobs:
             yield SlurmPool(DaskPool(client, jobs.check), jobs, resources, units_at_once)
         slurm.end(of_this_pool())
+
+
+@functools.cache
+def slurm_job() -> Any:
+    """Return dask-jobqueue's description of a job, and keep our handler of Ctrl-C, which importing it replaces."""
+    handler = signal.getsignal(signal.SIGINT)
+    from dask_jobqueue.slurm import SLURMJob
+
+    signal.signal(signal.SIGINT, handler)
+    return SLURMJob
 
 
 @dataclass(frozen=True)
@@ -169,9 +182,7 @@ class WorkerScript:
 
     def text(self, scheduler: str, job: JobName) -> str:
         """The script of one job."""
-        from dask_jobqueue.slurm import SLURMJob
-
-        script: str = SLURMJob(scheduler, name=str(job), job_name=str(job), **self.options()).job_script()
+        script: str = slurm_job()(scheduler, name=str(job), job_name=str(job), **self.options()).job_script()
         return script
 
     def _worker_arguments(self) -> Sequence[str]:

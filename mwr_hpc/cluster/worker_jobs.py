@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from mwr_hpc.cluster.job_name import JobName
 from mwr_hpc.cluster.slurm import ENDED, Job, Slurm
-from mwr_hpc.errors import ClusterError, MwrError
+from mwr_hpc.errors import ClusterError
 
 LINGER = 60.0
 """Seconds for which jobs without work are kept: the next stage mostly follows at once."""
@@ -80,7 +80,7 @@ class WorkerJobs:
         self._failed_starts = 0
         self._losses = 0
         self._progress = 0
-        self._error: MwrError | None = None
+        self._error: Exception | None = None
         self._woken = threading.Event()
         self._ended = False
         self._thread = threading.Thread(target=self._keep, name="worker jobs", daemon=True)
@@ -124,7 +124,7 @@ class WorkerJobs:
         while not self._ended:
             try:
                 self.reconcile()
-            except MwrError as error:  # told to the thread that waits for results
+            except Exception as error:  # told to the thread that waits for results, which would wait for ever
                 self._error = error
                 return
             self._woken.wait(self._interval)
