@@ -7,13 +7,16 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mwr_hpc.cluster.pool import SCHEDULER_SETTINGS, DaskPool
+from mwr_hpc.cluster.keys import Keys, make_keys
+from mwr_hpc.cluster.local_pool import private_folder, python_environment
+from mwr_hpc.cluster.pool import DaskPool
 from mwr_hpc.cluster.rank_environment import MEETING, RANK, RANKS, expand_counts, thread_environment
-from mwr_hpc.cluster.slurm_pool import DEATH_TIMEOUT, WORKER_SETTINGS, make_keys, scheduler_address
+from mwr_hpc.cluster.slurm_pool import OWN_FOLDER, folder_lines, scheduler_address
+from mwr_hpc.cluster.worker_processes import WorkerProcesses
 from mwr_hpc.errors import ClusterError
 
 
@@ -39,15 +42,20 @@ class Allocation:
         return cls(int(environment["SLURM_JOB_NUM_NODES"]), min(cores))
 
 
-def step_argv(nodes: int, tasks_per_node: int, cores: int, command: Sequence[str]) -> list[str]:
+def step_argv(nodes: int, tasks_per_node: int, cores: int, command: Sequence[str], first: int = 0) -> list[str]:
     """Command line that runs `command` `tasks_per_node` times on each node with `cores` cores each, as a job step.
 
-    Steps may overlap: workers have nothing to do while ranks train.
+    It runs on `nodes` nodes of the allocation from number `first` (from 0) on. Steps may overlap: workers have nothing
+    to do while ranks train.
     """
-    words = [f"--nodes={nodes}", f"--ntasks={nodes * tasks_per_node}", f"--ntasks-per-node={tasks_per_node}"]
+    words = [f"--relative={first}", f"--nodes={nodes}"]
+    words += [f"--ntasks={nodes * tasks_per_node}", f"--ntasks-per-node={tasks_per_node}"]
     words += [f"--cpus-per-task={cores}", "--overlap", "--distribution=block", "--kill-on-bad-exit=0", "--wait=0"]
     return ["srun", *words, *command]
 
+
+FAREWELL = 30.0
+"""Seconds that the workers of a node have to leave: srun has to reach them."""
 
 GENTLE = """
 srun "$@" &
@@ -88,70 +96,52 @@ def allocation_pool(
     logs
         Folder for the workers' output.
     """
-    import dask
-    from distributed import Client, LocalCluster
+    from mwr_hpc.cluster.scheduler import names_of_workers, scheduling
 
     keys = make_keys(secrets / "allocation")
     logs.mkdir(parents=True, exist_ok=True)
-    with (
-        dask.config.set(SCHEDULER_SETTINGS),
-        LocalCluster(
-            n_workers=0,
-            protocol="tls://",
-            security=keys.security(),
-            dashboard_address=None,
-            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
-            silence_logs="critical",
-            **scheduler_address(interface),
-        ) as cluster,
-        Client(cluster) as client,
-        _workers(cluster.scheduler_address, allocation, units_at_once, keys.words(), interface, scratch, logs) as check,
-    ):
-        yield DaskPool(client, check)
-
-
-@contextlib.contextmanager
-def _workers(
-    scheduler: str,
-    allocation: Allocation,
-    units_at_once: int,
-    tls: Sequence[str],
-    interface: str | None,
-    scratch: str | None,
-    logs: Path,
-) -> Iterator[Callable[[], None]]:
-    """Workers on all nodes; what it gives raises when they are gone."""
-    words = ["-m", "distributed.cli.dask_worker", scheduler, "--nthreads", "1", "--nworkers", str(units_at_once)]
-    words += ["--memory-limit", "auto", "--no-dashboard", "--death-timeout", str(DEATH_TIMEOUT), *tls]
-    words += ["--preload", "mwr_hpc.cluster.worker_setup"]
-    words += ["--interface", interface] if interface else []
-    words += ["--local-directory", os.path.expandvars(scratch)] if scratch else []
-    threads = thread_environment(max(1, allocation.cores // units_at_once))
-    argv = step_argv(allocation.nodes, 1, allocation.cores, [sys.executable, *words])
     log = logs / "allocation_workers.out"
+    environment = os.environ | _worker_environment(max(1, allocation.cores // units_at_once))
     tie = [sys.executable, "-m", "mwr_hpc.cluster.tied_process", str(os.getpid())]
-    with open(log, "ab") as output:
-        step = subprocess.Popen(
-            [*tie, *argv],
-            env=os.environ | WORKER_SETTINGS | threads,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C and the job script's signals are for the coordinator
-        )
 
-    def check() -> None:
-        if step.poll() is not None:
-            raise ClusterError(
-                f"the workers of this allocation ended with exit code {step.returncode}; they wrote {log}"
+    def start(node: int, name: str) -> subprocess.Popen[bytes]:
+        program = [*_worker_program(units_at_once, keys, interface, scratch), cluster.scheduler_address, "--name", name]
+        with open(log, "ab") as output:
+            return subprocess.Popen(
+                [*tie, *step_argv(1, 1, allocation.cores, program, node)],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C and the job script's signals are for the coordinator
             )
 
-    try:
-        yield check
-    finally:
-        step.terminate()
-        try:
-            step.wait(30)
-        except subprocess.TimeoutExpired:
-            step.kill()
-            step.wait()
+    with (
+        private_folder() as folder,
+        scheduling(keys, folder, **scheduler_address(interface)) as (cluster, client),
+        WorkerProcesses(
+            start,
+            allocation.nodes,
+            lambda: names_of_workers(cluster),
+            lambda _: f"The workers of this allocation wrote {log}",
+            farewell=FAREWELL,
+        ) as processes,
+    ):
+        yield DaskPool(client, processes.check)
+
+
+def _worker_environment(threads: int) -> dict[str, str]:
+    from mwr_hpc.cluster.scheduler import WORKER_SETTINGS
+
+    return python_environment() | WORKER_SETTINGS | thread_environment(threads)
+
+
+def _worker_program(units_at_once: int, keys: Keys, interface: str | None, scratch: str | None) -> list[str]:
+    """Command of a node's workers, up to the scheduler's address; they get a private folder on that node."""
+    from mwr_hpc.cluster.scheduler import DEATH_TIMEOUT, worker_words
+
+    words = ["--nthreads", "1", "--nworkers", str(units_at_once), "--memory-limit", "auto"]
+    words += ["--death-timeout", str(DEATH_TIMEOUT), *worker_words(keys)]
+    words += ["--interface", interface] if interface else []
+    shell = "\n".join([*folder_lines(scratch), f'"$@" --local-directory {OWN_FOLDER}'])
+    return ["bash", "-c", shell, "bash", sys.executable, "-m", "distributed.cli.dask_worker", *words]

@@ -1,13 +1,9 @@
 """Where units of work run: in this process, or on Dask workers.
 
-Dask is imported here, in `slurm_pool` and in `allocation` only.
-
 All pools have one method: they call a function on each task, a bounded number at a time, and give back each result
 or error as it comes. What travels back is small (receipts), never a volume.
 """
 
-import contextlib
-import logging
 import math
 import os
 import time
@@ -16,22 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-import psutil
-
-from mwr_hpc.cluster.rank_environment import thread_environment
 from mwr_hpc.errors import ClusterError, MwrError
 from mwr_hpc.events import ShouldStop
-
-MEMORY_SHARE = 0.8
-"""Share of the machine's memory that the workers of a local pool may use together."""
-
-SCHEDULER_SETTINGS = {
-    "distributed.scheduler.allowed-failures": 2,
-    "distributed.comm.timeouts.connect": "30s",
-    # Transitions of past tasks, for developers of Dask: a thousand of them, its default, hold 7 MB of this process.
-    "distributed.admin.low-level-log-length": 100,
-}
-"""Dask's settings for a process that has a scheduler."""
 
 GRACE = 30.0
 """Seconds that running tasks have to finish once a stop was asked for."""
@@ -82,12 +64,14 @@ class DaskPool:
     client
         A connected ``distributed.Client``.
     check
-        Called again and again while tasks wait; raises when there will be no worker.
+        Called again and again while tasks wait, with a number that grows with every task that ends; raises when there
+        will be no worker.
     """
 
-    def __init__(self, client: Any, check: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, client: Any, check: Callable[[int], None]) -> None:
         self._client = client
         self._check = check
+        self._progress = 0
         self._threads, self._asked = 0, -math.inf
 
     def run(self, function: Callable[..., Any], tasks: Iterable[Any], should_stop: ShouldStop) -> Iterator[Finished]:
@@ -101,6 +85,7 @@ class DaskPool:
         from distributed import wait as wait_for
 
         waiting = iter(tasks)
+        self._progress += 1  # what befell workers that had nothing to do does not count
         running: dict[Any, Any] = {}
         second_attempts: set[Any] = set()
         suspects: list[Any] = []
@@ -123,7 +108,7 @@ class DaskPool:
             if stopped_at is not None and time.monotonic() - stopped_at > GRACE:
                 self._client.cancel(list(running), force=True)
                 return
-            self._check()
+            self._check(self._progress)
             try:
                 with self._client.as_current():  # there may be a pool for other work beside this one
                     done = wait_for(list(running), timeout=0.5, return_when="FIRST_COMPLETED").done
@@ -143,6 +128,7 @@ class DaskPool:
                     running[again] = task
                     second_attempts.add(again)
                 else:
+                    self._progress += 1
                     yield _ended(task, future)
                 future.release()
 
@@ -158,41 +144,6 @@ class DaskPool:
         if time.monotonic() - self._asked > 1.0:
             self._threads, self._asked = sum(self._client.nthreads().values()), time.monotonic()
         return 2 * max(1, self._threads)
-
-
-@contextlib.contextmanager
-def local_pool(workers: int) -> Iterator[DaskPool]:
-    """A pool of `workers` processes of one thread each on this machine, closed on leaving.
-
-    A worker process ends by itself when this one dies, so that a killed run leaves nobody writing.
-    """
-    import dask
-    from distributed import Client, LocalCluster
-
-    memory = int(psutil.virtual_memory().total * MEMORY_SHARE / workers)
-    settings = SCHEDULER_SETTINGS | {
-        "distributed.worker.memory.spill": False,
-        "distributed.worker.memory.target": False,
-        "distributed.worker.memory.pause": False,  # a paused worker has nothing to spill and would wait for ever
-    }
-    with (
-        dask.config.set(settings),
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=memory,
-            host="127.0.0.1",
-            dashboard_address=None,
-            # Without a dashboard the scheduler still listens; on a fixed port it would warn of whoever has that.
-            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
-            silence_logs=logging.CRITICAL,
-            preload=["mwr_hpc.cluster.worker_setup"],
-            env=thread_environment(1),
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield DaskPool(client)
 
 
 def available_cores() -> int:

@@ -4,10 +4,11 @@ dask-jobqueue writes the script of a worker job; submitting, counting and replac
 """
 
 import contextlib
+import functools
 import itertools
 import math
-import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ from typing import Any
 import psutil
 
 from mwr_hpc.cluster.job_name import JobName
-from mwr_hpc.cluster.pool import SCHEDULER_SETTINGS, DaskPool, Finished
+from mwr_hpc.cluster.keys import Keys, make_keys
+from mwr_hpc.cluster.local_pool import private_folder
+from mwr_hpc.cluster.pool import DaskPool, Finished
 from mwr_hpc.cluster.rank_environment import thread_environment
 from mwr_hpc.cluster.slurm import Slurm
 from mwr_hpc.cluster.submission import log_pattern, resource_words
@@ -27,17 +30,6 @@ from mwr_hpc.events import ShouldStop
 
 LEAVING = 180.0
 """Seconds before the end of its job at which a worker leaves (a quarter of the walltime if that is less)."""
-
-DEATH_TIMEOUT = 120
-"""Seconds that a worker looks for its scheduler before its job ends."""
-
-WORKER_SETTINGS = {
-    "DASK_DISTRIBUTED__WORKER__MEMORY__SPILL": "False",
-    "DASK_DISTRIBUTED__WORKER__MEMORY__TARGET": "False",
-    "DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE": "False",
-    "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "30s",
-}
-"""Dask's settings for workers; what the coordinator sets for itself does not reach other hosts."""
 
 
 class SlurmPool:
@@ -114,9 +106,7 @@ def slurm_pool(
     interval
         Seconds between looks at the jobs.
     """
-    import dask
-    from dask_jobqueue import SLURMCluster
-    from distributed import Client
+    from mwr_hpc.cluster.scheduler import names_of_workers, scheduling
 
     keys = make_keys(secrets / name.unit)
     slurm = Slurm(should_stop=should_stop)
@@ -127,16 +117,10 @@ def slurm_pool(
     slurm.cancel(sorted(of_this_pool()))
     logs.mkdir(parents=True, exist_ok=True)
     script = WorkerScript(site, resources, units_at_once, keys)
+    slurm_job()  # here, because jobs are submitted by another thread, which may not touch the signals
     with (
-        dask.config.set(SCHEDULER_SETTINGS),
-        SLURMCluster(
-            n_workers=0,
-            security=keys.security(),
-            scheduler_options={"dashboard_address": "127.0.0.1:0", **scheduler_address(site.interface)},
-            silence_logs="critical",
-            **script.options(),
-        ) as cluster,
-        Client(cluster) as client,
+        private_folder() as folder,
+        scheduling(keys, folder, **scheduler_address(site.interface)) as (cluster, client),
     ):
         numbers = itertools.count(_last_number(logs, name) + 1)
 
@@ -147,49 +131,22 @@ def slurm_pool(
             argv = ["sbatch", "--parsable", f"--job-name={job}", f"--output={log_pattern(path.with_suffix('.out'))}"]
             return slurm.submit([*argv, str(path)], job), job
 
-        def connected() -> set[str]:
-            return {str(worker.name) for worker in list(cluster.scheduler.workers.values())}
+        def log_of(job: JobName) -> str:
+            return str(logs / f"{job}.out")
 
-        with WorkerJobs(slurm, submit, connected, lambda job: str(logs / f"{job}.out"), interval) as jobs:
+        with WorkerJobs(slurm, submit, lambda: names_of_workers(cluster), log_of, interval) as jobs:
             yield SlurmPool(DaskPool(client, jobs.check), jobs, resources, units_at_once)
         slurm.end(of_this_pool())
 
 
-@dataclass(frozen=True)
-class Keys:
-    """The files of one certificate and its key, which prove that scheduler, workers and client belong together."""
+@functools.cache
+def slurm_job() -> Any:
+    """Return dask-jobqueue's description of a job, and keep our handler of Ctrl-C, which importing it replaces."""
+    handler = signal.getsignal(signal.SIGINT)
+    from dask_jobqueue.slurm import SLURMJob
 
-    certificate: Path
-    key: Path
-
-    def security(self) -> Any:
-        """What Dask wants to know of them."""
-        from distributed.security import Security
-
-        roles = {f"tls_{role}_cert": str(self.certificate) for role in ("client", "scheduler", "worker")}
-        roles |= {f"tls_{role}_key": str(self.key) for role in ("client", "scheduler", "worker")}
-        return Security(require_encryption=True, tls_ca_file=str(self.certificate), **roles)
-
-    def words(self) -> list[str]:
-        """Arguments of a worker."""
-        certificate, key = str(self.certificate), str(self.key)
-        return ["--tls-ca-file", certificate, "--tls-cert", certificate, "--tls-key", key]
-
-
-def make_keys(folder: Path) -> Keys:
-    """Make a certificate that lasts a year and its key, in `folder`, for nobody but the user to read."""
-    from distributed.security import Security
-
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
-    folder.parent.chmod(0o700)
-    made = Security.temporary()
-    keys = Keys(folder / "certificate.pem", folder / "key.pem")
-    for path, text in ((keys.certificate, made.tls_ca_file), (keys.key, made.tls_worker_key)):
-        path.unlink(missing_ok=True)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text)
-    return keys
+    signal.signal(signal.SIGINT, handler)
+    return SLURMJob
 
 
 @dataclass(frozen=True)
@@ -203,18 +160,21 @@ class WorkerScript:
 
     def options(self) -> dict[str, Any]:
         """What dask-jobqueue is told; `resource_words` say to SLURM what a job needs."""
+        from mwr_hpc.cluster.scheduler import DEATH_TIMEOUT, WORKER_SETTINGS
+
         threads = thread_environment(max(1, self.resources.cores // self.units_at_once))
-        exports = [f"export {name}={value}" for name, value in {**WORKER_SETTINGS, **threads}.items()]
+        variables = {"PYTHONSAFEPATH": "1"} | WORKER_SETTINGS | threads
+        exports = [f"export {name}={value}" for name, value in variables.items()]
+        set_up = [f"source {self.site.setup}"] if self.site.setup else []
         return {
             "cores": self.units_at_once,
             "processes": self.units_at_once,
             "memory": self.resources.memory,
             "job_directives_skip": ["#SBATCH"],  # dask-jobqueue's; those below say all
             "job_extra_directives": [*resource_words(self.resources), "--nodes=1", "--ntasks=1", "--no-requeue"],
-            "job_script_prologue": [*([f"source {self.site.setup}"] if self.site.setup else []), *exports],
-            "protocol": "tls://",
+            "job_script_prologue": [*set_up, *exports, *folder_lines(self.site.scratch)],
             "interface": self.site.interface,
-            "local_directory": self.site.scratch,
+            "local_directory": OWN_FOLDER,
             "python": shlex.quote(sys.executable),
             "death_timeout": DEATH_TIMEOUT,
             "worker_extra_args": self._worker_arguments(),
@@ -222,23 +182,38 @@ class WorkerScript:
 
     def text(self, scheduler: str, job: JobName) -> str:
         """The script of one job."""
-        from dask_jobqueue.slurm import SLURMJob
-
-        script: str = SLURMJob(scheduler, name=str(job), job_name=str(job), **self.options()).job_script()
+        script: str = slurm_job()(scheduler, name=str(job), job_name=str(job), **self.options()).job_script()
         return script
 
     def _worker_arguments(self) -> Sequence[str]:
+        from mwr_hpc.cluster.scheduler import worker_words
+
         leaving = min(LEAVING, self.resources.seconds / 4)
         lifetime = self.resources.seconds - leaving
         stagger = leaving / 4  # so that not all leave at once
         life = ["--lifetime", f"{lifetime:.0f}s", "--lifetime-stagger", f"{stagger:.0f}s"]
-        return [
-            *map(shlex.quote, self.keys.words()),
-            *life,
-            "--preload",
-            "mwr_hpc.cluster.worker_setup",
-            "--no-dashboard",
-        ]
+        return [*map(shlex.quote, worker_words(self.keys)), *life]
+
+
+OWN_FOLDER = '"$folder"'
+"""The word of a shell command for the folder that `folder_lines` make."""
+
+
+def folder_lines(scratch: str | None) -> list[str]:
+    """Shell commands that make a folder which only the user can enter, removed when the shell ends.
+
+    Parameters
+    ----------
+    scratch
+        Where; variables are the node's. None: where the node has temporary files.
+    """
+    parent = scratch or "${TMPDIR:-/tmp}"
+    return [
+        f'mkdir -p "{parent}"',
+        f'folder=$(mktemp -d "{parent}/mwr-hpc.XXXXXXXXXX") || exit',
+        "trap 'rm -rf \"$folder\"' EXIT",
+        "trap : TERM",  # the workers get it too: wait for them, then remove
+    ]
 
 
 def scheduler_address(interface: str | None) -> dict[str, str]:

@@ -10,7 +10,21 @@ import signal
 import sys
 
 PR_SET_PDEATHSIG = 1
-"""From <sys/prctl.h>; what it sets outlives the exec below."""
+"""From <sys/prctl.h>; what it sets outlives an exec."""
+
+
+def tie(parent: int) -> None:
+    """Tie this process to `parent`, or end it where `parent` has gone already.
+
+    Raises
+    ------
+    OSError
+        The kernel refuses.
+    """
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() != parent:  # it went before the tie was made
+        sys.exit(1)
 
 
 def become_tied(parent: int, command: list[str]) -> None:
@@ -21,10 +35,7 @@ def become_tied(parent: int, command: list[str]) -> None:
     OSError
         The command cannot be run.
     """
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
-    if os.getppid() != parent:  # it went before the tie was made
-        sys.exit(1)
+    tie(parent)
     os.execvp(command[0], command)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from mwr_hpc.cluster.job_name import JobName
 from mwr_hpc.cluster.slurm import ENDED, Job, Slurm
-from mwr_hpc.errors import ClusterError, MwrError
+from mwr_hpc.errors import ClusterError
 
 LINGER = 60.0
 """Seconds for which jobs without work are kept: the next stage mostly follows at once."""
@@ -25,6 +25,9 @@ LONGEST_ABSENCE = 120.0
 
 FAILED_STARTS = 3
 """So many jobs in succession that ended before their worker connected are nobody's bad luck."""
+
+MOST_LOSSES = 10
+"""So many lost workers for each that is wanted, without one task done meanwhile, are not either."""
 
 
 @dataclass
@@ -75,7 +78,9 @@ class WorkerJobs:
         self._wanted = 0
         self._idle_since: float | None = None
         self._failed_starts = 0
-        self._error: MwrError | None = None
+        self._losses = 0
+        self._progress = 0
+        self._error: Exception | None = None
         self._woken = threading.Event()
         self._ended = False
         self._thread = threading.Thread(target=self._keep, name="worker jobs", daemon=True)
@@ -97,8 +102,21 @@ class WorkerJobs:
         self._idle_since = None if jobs else self._clock()
         self._wanted = jobs
 
-    def check(self) -> None:
-        """Raise what keeps the pool from having any worker."""
+    def check(self, progress: int) -> None:
+        """Raise what keeps the pool from having workers.
+
+        Parameters
+        ----------
+        progress
+            Any number that changes whenever a task is done.
+
+        Raises
+        ------
+        ClusterError
+            As `reconcile` tells it.
+        """
+        if progress != self._progress:
+            self._progress, self._losses = progress, 0
         if self._error is not None:
             raise self._error
 
@@ -106,7 +124,7 @@ class WorkerJobs:
         while not self._ended:
             try:
                 self.reconcile()
-            except MwrError as error:  # told to the thread that waits for results
+            except Exception as error:  # told to the thread that waits for results, which would wait for ever
                 self._error = error
                 return
             self._woken.wait(self._interval)
@@ -118,7 +136,7 @@ class WorkerJobs:
         Raises
         ------
         ClusterError
-            SLURM does not answer, refuses jobs, or none of them brings a worker.
+            SLURM does not answer, refuses jobs, none of them brings a worker, or workers are lost and nothing is done.
         """
         if not self._jobs and not self._wanted:
             return
@@ -135,37 +153,51 @@ class WorkerJobs:
 
     def _look_at(self, job: _WorkerJob, found: Job | None, names: set[str]) -> None:
         now = self._clock()
-        if any(name.startswith(str(job.name)) for name in names):
+        if any(name == str(job.name) or name.startswith(f"{job.name}-") for name in names):
             job.last_seen = now
             self._failed_starts = 0
         if found is None or found.state in ENDED:
             self._jobs.remove(job)
-            if job.last_seen is None:
-                self._count_failed_start(job)
+            self._count_loss(job)
         elif found.state != "RUNNING":
             job.running_since = None
         elif job.running_since is None:
             job.running_since = now
-        elif job.last_seen is None and now - job.running_since > LONGEST_START:
+        elif self._is_missing(job, now):
             self._drop(job)
-            self._count_failed_start(job)
-        elif job.last_seen is not None and now - job.last_seen > LONGEST_ABSENCE:
-            self._drop(job)
+            self._count_loss(job)
+
+    @staticmethod
+    def _is_missing(job: _WorkerJob, now: float) -> bool:
+        """Whether the worker of a running job has not been seen for too long."""
+        if job.last_seen is not None:
+            return now - job.last_seen > LONGEST_ABSENCE
+        return job.running_since is not None and now - job.running_since > LONGEST_START
 
     def _drop(self, job: _WorkerJob) -> None:
         self._jobs.remove(job)
         self._slurm.cancel([job.id])
 
-    def _count_failed_start(self, job: _WorkerJob) -> None:
-        self._failed_starts += 1
-        if self._failed_starts < FAILED_STARTS:
+    def _count_loss(self, job: _WorkerJob) -> None:
+        if job.last_seen is None:
+            self._failed_starts += 1
+            if self._failed_starts >= FAILED_STARTS:
+                raise ClusterError(
+                    f"{self._failed_starts} worker jobs in succession ended before their worker connected; the last, "
+                    f"{self._described(job)}. Look there; mostly the set-up file of the site profile or its network "
+                    "interface is at fault."
+                )
             return
+        self._losses += 1
+        if self._wanted and self._losses >= MOST_LOSSES * self._wanted:
+            raise ClusterError(
+                f"{self._losses} worker jobs in succession were lost without anything done meanwhile; the last, "
+                f"{self._described(job)}. Look there; mostly the memory or walltime of the site profile is too small."
+            )
+
+    def _described(self, job: _WorkerJob) -> str:
         known = None
         with contextlib.suppress(ClusterError):
             known = self._slurm.job(job.id)
         state = f"{known.state}, reason {known.reason}, exit code {known.exit_code}" if known else "unknown to SLURM"
-        raise ClusterError(
-            f"{self._failed_starts} worker jobs in succession ended before their worker connected; the last, "
-            f"{job.id} ({state}), wrote {self._log_of(job.name)}. Look there; mostly the set-up file of the site "
-            "profile or its network interface is at fault."
-        )
+        return f"{job.id} ({state}), wrote {self._log_of(job.name)}"

@@ -13,7 +13,8 @@ import psutil
 
 from mwr_hpc.cluster.allocation import Allocation, allocation_pool, ranks_argv
 from mwr_hpc.cluster.job_name import JobName, run_tag
-from mwr_hpc.cluster.pool import Finished, InlinePool, Pool, available_cores, local_pool
+from mwr_hpc.cluster.local_pool import local_pool
+from mwr_hpc.cluster.pool import Finished, InlinePool, Pool, available_cores
 from mwr_hpc.cluster.slurm import Slurm
 from mwr_hpc.cluster.slurm_pool import slurm_pool
 from mwr_hpc.config.site import SiteProfile, WorkerResources

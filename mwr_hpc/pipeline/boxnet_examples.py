@@ -6,7 +6,8 @@ from pathlib import Path
 
 from mwr_hpc.boxnet.examples import INDEX, Entry, write_index
 from mwr_hpc.boxnet.matching import ExampleFiles, find_examples
-from mwr_hpc.cluster.pool import InlinePool, Pool, available_cores, local_pool
+from mwr_hpc.cluster.local_pool import local_pool
+from mwr_hpc.cluster.pool import InlinePool, Pool, available_cores
 from mwr_hpc.config.boxnet_data import PrepareExamplesSettings
 from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, Notice, ShouldStop

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from mwr_hpc.boxnet.examples import Entry, ExampleStore, write_index
 from mwr_hpc.boxnet.generic import HELD_OUT, NUMBER, SPECIFICATION, example_name
-from mwr_hpc.cluster.pool import available_cores, local_pool
+from mwr_hpc.cluster.local_pool import local_pool
+from mwr_hpc.cluster.pool import available_cores
 from mwr_hpc.config.boxnet_generic import TrainGenericSettings
 from mwr_hpc.config.boxnet_training import NONE, SCRATCH, RetrainSettings
 from mwr_hpc.errors import InputError, StageError

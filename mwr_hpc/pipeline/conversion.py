@@ -1,6 +1,7 @@
 """``mwr-hpc convert``: tomograms to OME-Zarr, on all cores, each skipped once it is done."""
 
-from mwr_hpc.cluster.pool import available_cores, local_pool
+from mwr_hpc.cluster.local_pool import local_pool
+from mwr_hpc.cluster.pool import available_cores
 from mwr_hpc.config.schema import ConvertSettings
 from mwr_hpc.errors import InputError
 from mwr_hpc.events import Emit, ShouldStop

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from mwr_hpc.cluster.followed_job import submit_attempt
 from mwr_hpc.cluster.job_name import JobName, parse_job_name, run_tag
+from mwr_hpc.cluster.keys import Keys
 from mwr_hpc.cluster.slurm import Job, Slurm
-from mwr_hpc.cluster.slurm_pool import Keys, WorkerScript
+from mwr_hpc.cluster.slurm_pool import WorkerScript
 from mwr_hpc.cluster.submission import ONE_NODE, one_node_argv, submit_argv, sweep_argv, training_argv
 from mwr_hpc.config.boxnet_data import PrepareExamplesSettings, SimulateMicrographsSettings
 from mwr_hpc.config.boxnet_generic import TrainGenericSettings

@@ -4,7 +4,8 @@ from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from mwr_hpc.cluster.pool import InlinePool, Pool, available_cores, local_pool
+from mwr_hpc.cluster.local_pool import local_pool
+from mwr_hpc.cluster.pool import InlinePool, Pool, available_cores
 from mwr_hpc.config.schema import GenerateNoiseSettings, MakeMaskSettings
 from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, ShouldStop

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from mwr_hpc.cluster.job_name import JobName
-from mwr_hpc.cluster.slurm_pool import Keys, WorkerScript, make_keys
+from mwr_hpc.cluster.keys import Keys, make_keys
+from mwr_hpc.cluster.slurm_pool import WorkerScript
 from mwr_hpc.cluster.submission import (
     environment_words,
     job_script,
@@ -100,7 +101,7 @@ def test_the_worker_script(tmp_path: Path) -> None:
     worker = lines[-1]
     for words in (
         f"--name {NAME}",
-        *("--nthreads 1", "--nworkers 8", "--interface ib0", "--local-directory $TMPDIR/mwr"),
+        *("--nthreads 1", "--nworkers 8", "--interface ib0", '--local-directory "$folder"'),
         *("--lifetime 14220s", "--lifetime-stagger 45s", "--protocol tls://"),
     ):
         assert words in worker

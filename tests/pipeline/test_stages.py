@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from mwr_hpc.cluster.pool import InlinePool, local_pool
+from mwr_hpc.cluster.local_pool import local_pool
+from mwr_hpc.cluster.pool import InlinePool
 from mwr_hpc.errors import ConfigError, DiskFullError, InputError, StopRequested
 from mwr_hpc.events import StageFinished, UnitFailed, UnitFinished, ignore, never
 from mwr_hpc.pipeline.lock import RunLock
