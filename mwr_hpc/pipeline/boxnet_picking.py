@@ -96,7 +96,7 @@ def pick(settings: PickSettings, emit: Emit, should_stop: ShouldStop, backend: B
     kept = _kept(mine, folder, book, emit)
     with (
         disk_full_reported(folder.root),
-        locked(folder.state, share) as lock,
+        locked(folder.state, share, emit, should_stop) as lock,
         ExitStack() as entered,
     ):
         log = recording(folder.state / (share.file("events.jsonl") if share else "events.jsonl"), emit)

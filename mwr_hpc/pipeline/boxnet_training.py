@@ -117,7 +117,12 @@ def train_picker(
     parent = _read_parent(settings)
     _check(settings, store, parent)
     require_writable(run.root)
-    with disk_full_reported(run.root), RunLock(run.lock) as lock, ExitStack() as entered:
+    with (
+        disk_full_reported(run.root),
+        RunLock(run.lock, emit=emit, should_stop=should_stop) as lock,
+        ExitStack() as entered,
+    ):
+        should_stop = lock.until_lost(should_stop)
         goes_on = run.retraining.exists()
         frozen = freeze(
             settings,

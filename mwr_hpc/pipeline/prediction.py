@@ -112,7 +112,7 @@ def predict(settings: PredictSettings, emit: Emit, should_stop: ShouldStop, back
     folders = [out, *(out / model.name for model in models)]
     with (
         disk_full_reported(out),
-        locked(state, share) as lock,
+        locked(state, share, emit, should_stop) as lock,
         ExitStack() as entered,
     ):
         log = recording(state / (share.file("events.jsonl") if share else "events.jsonl"), emit)

@@ -36,7 +36,7 @@ def working_in(folder: Path, units: Sequence[Unit], emit: Emit, should_stop: Sho
     state = folder / STATE_FOLDER
     with (
         disk_full_reported(folder),
-        locked(state, None) as lock,
+        locked(state, None, emit, should_stop) as lock,
         without_partials([], [state]),
         partials_removed(units),
     ):

@@ -21,7 +21,7 @@ import numpy as np
 from mwr_hpc import __version__
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.atomic import PARTIAL, disk_full_reported, partial_path, publish, sync_tree
-from mwr_hpc.pipeline.lock import check_token
+from mwr_hpc.pipeline.holder import check_token
 from mwr_hpc.pipeline.receipts import (
     RECEIPT_NAME,
     Receipt,
