@@ -136,7 +136,7 @@ def train_picker(
         log = recording(run.events, emit)
         place = Place(run.root, run.root, run.logs, log, should_stop)
         backend.take_over(place, adopt=True)
-        entered.enter_context(without_partials([run.root], run.own_folders))
+        entered.enter_context(without_partials([run.root], run.own_folders, lock.is_held))
         corpus = _corpus(frozen, log, should_stop)
         book = ReceiptBook(run.receipts)
         claim = Claim(run.lock, lock.token)

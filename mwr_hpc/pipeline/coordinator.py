@@ -93,7 +93,7 @@ def train(settings: TrainSettings, emit: Emit, should_stop: ShouldStop, backend:
         place = Place(run.root, run.root, run.logs, log, should_stop)
         book = ReceiptBook(run.receipts)
         backend.take_over(place, adopt=not goes_back(frozen, run, book))
-        entered.enter_context(without_partials([run.root, run.results], run.own_folders))
+        entered.enter_context(without_partials([run.root, run.results], run.own_folders, lock.is_held))
         continue_from(frozen, run, book, emit)
         write_cohort(run.cohort, cohort.entries)
         write_unusable(run.unusable, cohort.problems)
