@@ -148,7 +148,7 @@ def check_token(path: Path, token: str, patience: float = DAMAGE_PATIENCE) -> No
     if record is None:
         raise StageError(
             f"{path}: was removed while this run was going on, by hand or because its coordinator has ended. Nothing "
-            "more is written; what is finished is kept, and the same command goes on."
+            "more is published; what is finished is kept, and the same command goes on."
         )
     if record["token"] != token:
         raise StageError(
