@@ -1,7 +1,7 @@
 """What all tests share: features that a machine may lack, the shared real data, bounded threads, hypothesis profiles.
 
 A test marked `needs("horovod")` skips where the feature is absent and says what to do; a feature named in
-MWR_HPC_REQUIRE (comma separated: horovod, slurm, network_namespaces, shared_data) fails there instead.
+MWR_HPC_REQUIRE (comma separated: horovod, slurm, network_namespaces, pid_namespaces, shared_data) fails there instead.
 """
 
 import importlib.util
@@ -57,6 +57,11 @@ def _no_network_namespaces() -> str | None:
     return None
 
 
+def _no_pid_namespaces() -> str | None:
+    made = subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", "true"], capture_output=True, text=True)
+    return f"PID namespaces cannot be made here: {made.stderr.strip()}" if made.returncode else None
+
+
 def _no_shared_data() -> str | None:
     if (SHARED / "data").is_dir():
         return None
@@ -67,6 +72,7 @@ WHY_ABSENT: dict[str, Callable[[], str | None]] = {
     "horovod": _no_horovod,
     "slurm": _no_slurm,
     "network_namespaces": _no_network_namespaces,
+    "pid_namespaces": _no_pid_namespaces,
     "shared_data": _no_shared_data,
 }
 

@@ -292,4 +292,4 @@ def test_two_models_of_one_name(here):
 
 def test_lock_that_is_no_lock(copy_of_run):
     Path("run/lock.json").write_text(json.dumps({"token": 1}))
-    assert "not a lock file of this program" in refusal(*AGAIN)
+    assert "no lock file of this program" in refusal(*AGAIN)

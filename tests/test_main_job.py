@@ -83,6 +83,7 @@ def test_interrupted_run_goes_on_to_the_same_bytes(tomograms, undisturbed, tmp_p
         log = (tmp_path / "log").read_text()
         assert "Traceback" not in log
         assert "the same command again" in log
+        assert "stopping in good order" in log
     killing.run_well(train_command(tomograms, run))
     assert models(run) == models(undisturbed)
     assert not killing.partials(run)

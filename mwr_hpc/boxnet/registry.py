@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mwr_hpc.errors import InputError
-from mwr_hpc.io.atomic import disk_full_reported, partial_path, require_writable
+from mwr_hpc.io.atomic import disk_full_reported, partial_path, publish_new, require_writable, sync_path
 from mwr_hpc.training.model_file import Description, Weights, read_description, read_model
 
 PACKAGED = Path(__file__).parent / "models"
@@ -145,7 +145,8 @@ def publish(model: Path, name: str) -> Path:
         partial = partial_path(target)
         try:
             shutil.copyfile(model, partial)
-            os.link(partial, target)  # unlike a rename, refused when somebody has taken the name meanwhile
+            sync_path(partial)
+            publish_new(partial, target)
         except FileExistsError:
             require_free(name, model)
         finally:

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from typer.core import TyperCommand
 
 from mwr_hpc.cli.words import Given, WordReader
-from mwr_hpc.config.fields import Settings, is_flag, is_list, option_info, value_text
+from mwr_hpc.config.fields import Settings, is_argument, is_flag, is_list, option_info, value_text
 from mwr_hpc.errors import StopRequested
 
 GENERAL = "General"
@@ -76,7 +76,7 @@ def help_parameters(settings: type[Settings], has_json: bool) -> Iterator[inspec
     for name, option in settings.model_fields.items():
         info = option_info(option)
         text = help_text(option)
-        if info.positional and (is_list(option) or not info.suffixes):
+        if is_argument(option):
             metavar = name.upper().removesuffix("S") + ("..." if is_list(option) else "")
             declared = typer.Argument(metavar=metavar, help=text, show_default=False)
         else:

@@ -10,7 +10,7 @@ from mwr_hpc.cli.options import WordsCommand, reflowed
 from mwr_hpc.cli.running import settings_from, watched
 from mwr_hpc.cli.words import WordReader
 from mwr_hpc.config.schema import PredictSettings, TrainSettings
-from mwr_hpc.errors import ConfigError
+from mwr_hpc.errors import ConfigError, StopRequested
 from mwr_hpc.events import Emit, ShouldStop
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ HELP = """Say what `mwr-hpc train` or `predict` will make and need, and run noth
 
 Takes the options of that command. Prints units of work, files, bytes and peak memory of every stage, and what is left
 at the end and at most. Nothing is written. With --measure a short trial in a temporary place tells the hours,
-and the memory of training, too.
+and the memory of training, too; interrupted, it tells those that it has measured so far.
 
 \b
   mwr-hpc plan train --input_dir tomograms --tilt_range -60 60
@@ -45,17 +45,16 @@ def plan(context: typer.Context) -> None:
     words = [word for word in words if word != "--measure"]
     given = WordReader(COMMANDS[command], words, has_json=True).read()
     settings = settings_from(COMMANDS[command], given)
-    made = watched(partial(_planned, measure=measure), settings)
-    if given.json:
-        typer.echo(json.dumps(made.to_record(), indent=2))
-        return
-    for line in _lines(made):
-        typer.echo(line)
+    made, stop = watched(partial(_planned, measure=measure), settings)
+    typer.echo(json.dumps(made.to_record(), indent=2) if given.json else "\n".join(_lines(made)))
+    if stop is not None:
+        raise StopRequested(f"{stop} The plan has what was measured until then; given again, all of it is measured.")
 
 
 def _planned(
     settings: TrainSettings | PredictSettings, emit: Emit, should_stop: ShouldStop, *, measure: bool
-) -> "Plan":
+) -> "tuple[Plan, StopRequested | None]":
+    """Return the plan, and the stop that ended its measuring early, if any."""
     if isinstance(settings, TrainSettings):
         from mwr_hpc.pipeline.plan import plan_train
 
@@ -65,12 +64,12 @@ def _planned(
 
         made = plan_predict(settings)
     if not measure:
-        return made
+        return made, None
     from mwr_hpc.pipeline.plan_trial import measured_predict, measured_train
 
     if isinstance(settings, TrainSettings):
         return measured_train(settings, made, emit, should_stop)
-    return measured_predict(settings, made)
+    return measured_predict(settings, made, should_stop)
 
 
 def _lines(made: "Plan") -> list[str]:

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -10,13 +11,14 @@ import typer
 
 from mwr_hpc.cli.progress import observing
 from mwr_hpc.cli.words import Given
+from mwr_hpc.cluster.pool import GRACE
 from mwr_hpc.cluster.progress import marking_progress
 from mwr_hpc.cluster.signals import stop_on_signals
 from mwr_hpc.config.fields import Settings, option_info
 from mwr_hpc.config.loading import Resolved, resolve
 from mwr_hpc.config.site import SiteProfile, load_site, site_path
-from mwr_hpc.errors import ConfigError
-from mwr_hpc.events import Emit, ShouldStop
+from mwr_hpc.errors import ConfigError, StopRequested
+from mwr_hpc.events import Emit, Notice, ShouldStop
 from mwr_hpc.installation import require_packages
 
 if TYPE_CHECKING:
@@ -24,6 +26,13 @@ if TYPE_CHECKING:
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
 Result = TypeVar("Result")
+
+
+STOPPING = (
+    "stopping in good order. The running training step or tomogram is finished first; worker processes get up to "
+    f"{GRACE:g} s. Press Ctrl-C again to end without that; what is finished is kept either way"
+)
+"""What is said at once when a stop was asked for."""
 
 
 class WithPlace(Protocol):
@@ -73,9 +82,30 @@ def check_paths(resolved: Resolved[AnySettings]) -> None:
 
 
 def watched(work: Callable[[AnySettings, Emit, ShouldStop], Result], settings: AnySettings) -> Result:
-    """Do `work` with its progress shown; Ctrl-C, SIGTERM and SIGUSR1 ask it to stop in good order."""
-    with observing() as emit, stop_on_signals() as should_stop:
-        return work(settings, marking_progress(emit), should_stop)
+    """Do `work` with its progress shown; Ctrl-C, SIGTERM and SIGUSR1 ask it to stop in good order.
+
+    Raises
+    ------
+    StopRequested
+        After a stop in good order, or at once at a second Ctrl-C.
+    """
+    with observing() as emit:
+
+        def acknowledge(number: signal.Signals, again: bool) -> None:
+            if not again:
+                emit(Notice(f"{_spoken(number)}: {STOPPING}"))
+            elif number == signal.SIGINT:
+                emit(Notice("Ctrl-C again: ending without waiting for what is running"))
+
+        try:
+            with stop_on_signals(acknowledge) as should_stop:
+                return work(settings, marking_progress(emit), should_stop)
+        except KeyboardInterrupt:
+            raise StopRequested("at once; what was running is undone, what was finished before is kept") from None
+
+
+def _spoken(number: signal.Signals) -> str:
+    return "Ctrl-C" if number == signal.SIGINT else number.name
 
 
 def backend_for(settings: WithPlace, site: Path | None) -> "Backend":

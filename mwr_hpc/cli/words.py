@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from mwr_hpc.config.fields import Settings, is_flag, is_list, normalised, option_info, takes_none
+from mwr_hpc.config.fields import Settings, is_argument, is_flag, is_list, normalised, option_info, takes_none
 from mwr_hpc.config.loading import unknown_option
 from mwr_hpc.config.values import absolute_path, split_words
 from mwr_hpc.errors import ConfigError
@@ -85,15 +85,20 @@ class WordReader:
         if name is None and self._is_negated_flag(spelling) and not equals:
             self._values[self._spellings[normalised(spelling).removeprefix("no_")]] = False
         elif name is None or not word.startswith("--"):
-            where = f"'mwr-hpc {self._settings.command} --help'"
-            spellings = {f"--{known}": known for known in self._spellings}
-            raise unknown_option(spelling, spellings, "command line", where)
+            where = f"'{self._settings.help_line()}'"
+            raise unknown_option(spelling, self._advertised(), "command line", where)
         elif name == "json":
             self._values[name] = True
         elif name in self._general:
             self._values[name] = attached if equals else self._next_word(spelling)
         else:
             self._read_value(name, spelling, attached if equals else None)
+
+    def _advertised(self) -> list[str]:
+        """Return the options that the help shows, as it spells them."""
+        shown = {name: field for name, field in self._fields.items() if not is_argument(field)}
+        names = [spelling for name, field in shown.items() for spelling in (name, *option_info(field).aliases)]
+        return [f"--{name}" for name in (*names, *self._general)]
 
     def _read_value(self, name: str, spelling: str, attached: str | None) -> None:
         option = self._fields[name]
@@ -153,7 +158,7 @@ class WordReader:
         if chosen is None or (chosen in self._values and not is_list(self._fields[chosen])):
             raise ConfigError(
                 f"command line: '{word}' belongs to no option; "
-                f"options begin with two dashes, see 'mwr-hpc {self._settings.command} --help'"
+                f"options begin with two dashes, see '{self._settings.help_line()}'"
             )
         self._set_positional(chosen, word)
 

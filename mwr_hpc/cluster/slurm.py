@@ -35,6 +35,16 @@ _NO_ANSWER = re.compile(
 )
 """What SLURM's commands say when the controller, not the request, is at fault."""
 
+_REFUSAL = re.compile(
+    r"invalid|not available|unrecogni[sz]ed|unable to open|no such file|not permitted|than permitted|denied|violates|"
+    r"not be satisfied|line breaks",
+    re.IGNORECASE,
+)
+"""What they say when the request is at fault, so that asking again is no use."""
+
+MORE_TRIES = (2.0, 8.0, 30.0)
+"""Seconds to wait before each further try of a command that failed for no reason known here."""
+
 _UNKNOWN_JOB = re.compile(r"invalid job id", re.IGNORECASE)
 
 _KEPT_VARIABLES = ("SLURM_CONF", "SLURM_CLUSTERS")
@@ -266,15 +276,25 @@ class Slurm:
         """Run until the controller answers; an error that `accept` matches is an answer too."""
         deadline = time.monotonic() + self._patience
         pause = 1.0
+        more_tries = list(MORE_TRIES)
         while True:
             ran = run()
             if ran.code == 0 or (accept is not None and accept.search(ran.errors)):
                 return ran
             if not _NO_ANSWER.search(ran.errors):
-                raise ClusterError(f"{' '.join(argv)}\nfailed: {ran.errors.strip() or f'exit code {ran.code}'}")
+                if _REFUSAL.search(ran.errors) or not more_tries or time.monotonic() >= deadline:
+                    raise ClusterError(f"{' '.join(argv)}\nfailed: {ran.errors.strip() or f'exit code {ran.code}'}")
+                self._wait(more_tries.pop(0), argv)
+                continue
             if time.monotonic() > deadline:
                 raise ClusterError(f"SLURM has not answered for {self._patience:g} s: {ran.errors.strip()}")
+            self._wait(pause, argv)
+            pause = min(2 * pause, 30.0)
+
+    def _wait(self, seconds: float, argv: Sequence[str]) -> None:
+        """Sleep in short pieces, so that a stop need not wait."""
+        while seconds > 0:
             if self._should_stop():
                 raise StopRequested(f"stopped while waiting for SLURM to answer {argv[0]}")
-            time.sleep(pause)
-            pause = min(2 * pause, 30.0)
+            time.sleep(min(seconds, 1.0))
+            seconds -= 1.0

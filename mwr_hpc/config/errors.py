@@ -42,7 +42,7 @@ def describe(error: ValidationError, model: type[Settings], origins: dict[str, s
 def _line(name: str, details: ErrorDetails, model: type[Settings], origins: dict[str, str]) -> str:
     context: dict[str, Any] = details.get("ctx", {})
     if not name:
-        return f"{context['error']} (see 'mwr-hpc {model.command} --help')"
+        return f"{context['error']} (see '{model.help_line()}')"
     origin = origins.get(name, "default")
     if details["type"] == "value_error":
         return f"--{name} {value_text(details['input'])} ({origin}): {context['error']}"
@@ -55,6 +55,6 @@ def _example(name: str, model: type[Settings]) -> str:
     field = model.model_fields[name]
     default = field.default
     if is_flag(field) or default in (None, (), PydanticUndefined):
-        return f"; see 'mwr-hpc {model.command} --help'"
+        return f"; see '{model.help_line()}'"
     text = " ".join(map(value_text, default)) if option_info(field).values > 1 else value_text(default)
     return f"; for example --{name} {text}"

@@ -95,6 +95,12 @@ def is_list(field: FieldInfo) -> bool:
     return Ellipsis in get_args(field.annotation)
 
 
+def is_argument(field: FieldInfo) -> bool:
+    """Whether the help shows the field as a bare argument; its name as an option is understood, but not advertised."""
+    info = option_info(field)
+    return info.positional and (is_list(field) or not info.suffixes)
+
+
 def value_text(value: object) -> str:
     """Spell a value as one would type it: items of a list with commas, numbers without needless digits."""
     if isinstance(value, list | tuple):
@@ -116,6 +122,11 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     command: ClassVar[str]
+    """Name of the command, also of its section in a site file."""
+
+    typed: ClassVar[str] = ""
+    """The command as it is typed, where that is more than its name."""
+
     runs_network: ClassVar[bool] = False
     """Whether the command trains or runs a network, so that TensorFlow has to be installed."""
 
@@ -135,6 +146,11 @@ class Settings(BaseModel):
         word = value.strip().lower()
         is_none = word in NONE_WORDS or (word in AUTOMATIC_WORDS and bool(option_info(field).automatic))
         return None if is_none else value
+
+    @classmethod
+    def help_line(cls) -> str:
+        """Return what one types for the command's help."""
+        return f"mwr-hpc {cls.typed or cls.command} --help"
 
     @classmethod
     def spellings(cls) -> dict[str, str]:

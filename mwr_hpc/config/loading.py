@@ -157,7 +157,7 @@ def _named(model: type[Settings], given: Mapping[str, object], origin: str) -> d
     named: dict[str, object] = {}
     for key, value in given.items():
         if normalised(key) not in spellings:
-            raise unknown_option(key, spellings, origin, f"'mwr-hpc {model.command} --help'")
+            raise unknown_option(key, spellings, origin, f"'{model.help_line()}'")
         name = spellings[normalised(key)]
         if name in named:
             raise ConfigError(f"{origin}: {name} is given twice, in different spellings; keep one")
@@ -175,10 +175,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def unknown_option(key: str, known: Iterable[str], origin: str, where: str) -> ConfigError:
-    """Build the error for an option that does not exist."""
-    return ConfigError(
-        f"{origin}: unknown option '{key}'; did you mean '{nearest(normalised(key), known)}'? See {where}."
-    )
+    """Build the error for an option that does not exist, with the one of those `known` that it resembles, if any."""
+    spellings = {normalised(one): one for one in known}
+    alike = difflib.get_close_matches(normalised(key), spellings, n=1)
+    suggestion = f"; did you mean '{spellings[alike[0]]}'?" if alike else "."
+    return ConfigError(f"{origin}: unknown option '{key}'{suggestion} See {where}.")
 
 
 def read_yaml(path: Path, kind: str) -> dict[str, Any]:

@@ -216,6 +216,7 @@ class SimulateSettings(Settings):
     """A tomogram with known truth to make."""
 
     command: ClassVar[str] = "simulate"
+    typed: ClassVar[str] = "simulate tomogram"
 
     out: FilePath = option(Path("simulated"), "Folder for tomogram, truth, even and odd halves and mask.", group=OUTPUT)
     contrast: Literal["dark", "bright"] = option("dark", "Of all volumes: protein dark or bright.", group=OUTPUT)

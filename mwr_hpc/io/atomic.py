@@ -6,15 +6,20 @@ Whatever carries ".partial-" in its name was left by a process that died, and ma
 import errno
 import os
 import shutil
+import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from mwr_hpc.errors import DiskFullError, InputError, StopRequested, WorkGoesOn
+from mwr_hpc.errors import ConfigError, DiskFullError, InputError, StopRequested, WorkGoesOn
 
 PARTIAL = ".partial-"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_WITHOUT_SYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+_WITHOUT_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP)
+_WRITTEN_MEANWHILE = (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY, errno.ESTALE)
+_TRIES = 5
 
 
 def partial_path(target: Path) -> Path:
@@ -79,6 +84,25 @@ def publish(partial: Path, target: Path) -> None:
         sync_path(target.parent)
 
 
+def publish_new(partial: Path, target: Path) -> None:
+    """Publish a complete, synchronised file under a name that nobody has; the partial is left to its owner.
+
+    Raises
+    ------
+    FileExistsError
+        The name is taken, be it since a moment ago.
+    """
+    try:
+        os.link(partial, target)  # unlike a rename, refused when the name is taken
+    except OSError as error:
+        if error.errno not in _WITHOUT_LINKS:
+            raise
+        # Without hard links an empty file takes the name first, which nobody else then can.
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        partial.replace(target)
+    sync_path(target.parent)
+
+
 def require_writable(folder: Path) -> None:
     """See that a folder can be written to, or made where it is not there yet; nothing is created.
 
@@ -95,10 +119,11 @@ def require_writable(folder: Path) -> None:
 
 
 @contextmanager
-def without_partials(flat: Sequence[Path], whole: Sequence[Path]) -> Iterator[None]:
-    """Remove what dead processes left, and at an early end also what the processes of this one left.
+def without_partials(flat: Sequence[Path], whole: Sequence[Path], is_owner: Callable[[], bool]) -> Iterator[None]:
+    """Remove what dead processes left, and at the end also what workers of this one left that were lost meanwhile.
 
-    Only the owner of the folders may enter. On leaving, none of its workers may be running, except by a WorkGoesOn.
+    Only the owner of the folders may enter. On leaving, none of its workers may be running, except by a WorkGoesOn, or
+    on a node that was lost: that one can publish nothing, and removes what it writes by itself when it notices.
 
     Parameters
     ----------
@@ -106,6 +131,8 @@ def without_partials(flat: Sequence[Path], whole: Sequence[Path]) -> Iterator[No
         Folders, without those in them: a user's, where others may be writing below.
     whole
         Folders with all below them: nobody else's.
+    is_owner
+        Whether the folders are still this process's; what is another's by now may be being written.
     """
 
     def clean() -> None:
@@ -119,9 +146,12 @@ def without_partials(flat: Sequence[Path], whole: Sequence[Path]) -> Iterator[No
         yield
     except WorkGoesOn:
         raise
-    except (DiskFullError, StopRequested):
-        clean()
+    except (DiskFullError, StopRequested, KeyboardInterrupt):
+        if is_owner():
+            clean()
         raise
+    if is_owner():
+        clean()
 
 
 def sync_tree(path: Path) -> None:
@@ -144,7 +174,7 @@ def sync_tree(path: Path) -> None:
 def remove_partials(folder: Path, below: bool = True) -> list[Path]:
     """Remove what dead processes left in `folder`, and in those `below` it.
 
-    Only the owner of the folder may call this, when none of its writers is running.
+    Only the owner of the folder may call this, when none of its writers is running, but for one on a lost node.
 
     Returns
     -------
@@ -155,13 +185,28 @@ def remove_partials(folder: Path, below: bool = True) -> list[Path]:
     for parent, folders, files in os.walk(folder):
         for name in [name for name in folders + files if PARTIAL in name]:
             path = Path(parent, name)
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+            remove_partial(path)
             removed.append(path)
         folders[:] = [name for name in folders if below and PARTIAL not in name]
     return removed
+
+
+def remove_partial(path: Path) -> None:
+    """Remove a partial file or directory.
+
+    A lost node may be writing in it: after a few tries what it has added since is left for the next start to remove.
+    """
+    for _ in range(_TRIES):
+        try:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+            return
+        except OSError as error:
+            if error.errno not in _WRITTEN_MEANWHILE:
+                raise
+        time.sleep(0.1)
 
 
 @contextmanager
@@ -179,9 +224,26 @@ def disk_full_reported(path: Path) -> Iterator[None]:
 
 
 def sync_path(path: Path) -> None:
-    """Wait until a file or directory is on the disk."""
+    """Wait until a file or directory is on the disk.
+
+    Some file systems cannot do this for directories. There a crash of the storage may undo the last renames, each as a
+    whole, and what is missing is then made again.
+
+    Raises
+    ------
+    ConfigError
+        The file system cannot do this for files either, so what is published could be incomplete after a crash.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _WITHOUT_SYNC:
+            raise
+        if not path.is_dir():
+            raise ConfigError(
+                f"{target_of(path)}: its file system cannot bring a file to the disk for certain (fsync: "
+                f"{error.strerror}), so a crash could leave damaged results; choose a folder on another file system"
+            ) from error
     finally:
         os.close(descriptor)

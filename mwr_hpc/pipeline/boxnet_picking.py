@@ -97,15 +97,16 @@ def pick(settings: PickSettings, emit: Emit, should_stop: ShouldStop, backend: B
     kept = _kept(mine, folder, book, emit)
     with (
         disk_full_reported(folder.root),
-        locked(folder.state, share) as lock,
+        locked(folder.state, share, emit, should_stop) as lock,
         ExitStack() as entered,
     ):
         log = recording(folder.state / (share.file("events.jsonl") if share else "events.jsonl"), emit)
         place = Place(folder.root, folder.state, folder.state / "logs", log, should_stop)
         backend.take_over(place, adopt=False)
         flat = sorted({unit.target.parent for one in plan for unit in one.files} | {folder.root})
-        whole = without_partials(flat, [folder.state])
-        entered.enter_context(partials_removed(unit for one in mine for unit in one.units) if share else whole)
+        whole = without_partials(flat, [folder.state], lock.is_held)
+        own = partials_removed((unit for one in mine for unit in one.units), lock.is_held)
+        entered.enter_context(own if share else whole)
         folder.write_record(_record(settings, model, rules, folder))
         runner = Runner(folder, book, Claim(lock.path, lock.token), place, Makers(log))
         pool = entered.enter_context(backend.picking(place, len(mine), settings.processes))

@@ -117,7 +117,12 @@ def train_picker(
     parent = _read_parent(settings)
     _check(settings, store, parent)
     require_writable(run.root)
-    with disk_full_reported(run.root), RunLock(run.lock) as lock, ExitStack() as entered:
+    with (
+        disk_full_reported(run.root),
+        RunLock(run.lock, emit=emit, should_stop=should_stop) as lock,
+        ExitStack() as entered,
+    ):
+        should_stop = lock.until_lost(should_stop)
         goes_on = run.retraining.exists()
         frozen = freeze(
             settings,
@@ -131,7 +136,7 @@ def train_picker(
         log = recording(run.events, emit)
         place = Place(run.root, run.root, run.logs, log, should_stop)
         backend.take_over(place, adopt=True)
-        entered.enter_context(without_partials([run.root], run.own_folders))
+        entered.enter_context(without_partials([run.root], run.own_folders, lock.is_held))
         corpus = _corpus(frozen, log, should_stop)
         book = ReceiptBook(run.receipts)
         claim = Claim(run.lock, lock.token)

@@ -81,17 +81,19 @@ def train(settings: TrainSettings, emit: Emit, should_stop: ShouldStop, backend:
     tell_misfits(settings, cohort, emit)
     with (
         disk_full_reported(run.root),
-        RunLock(run.lock) as lock,
+        RunLock(run.lock, emit=emit, should_stop=should_stop) as lock,
         ExitStack() as entered,
     ):
         if run.results_lock is not None:
-            entered.enter_context(RunLock(run.results_lock, option="--result_dir"))
+            results_lock = RunLock(run.results_lock, option="--result_dir", emit=emit, should_stop=should_stop)
+            entered.enter_context(results_lock)
+        should_stop = lock.until_lost(should_stop)
         frozen = freeze_settings(settings, run, emit)
         log = recording(run.events, emit)
         place = Place(run.root, run.root, run.logs, log, should_stop)
         book = ReceiptBook(run.receipts)
         backend.take_over(place, adopt=not goes_back(frozen, run, book))
-        entered.enter_context(without_partials([run.root, run.results], run.own_folders))
+        entered.enter_context(without_partials([run.root, run.results], run.own_folders, lock.is_held))
         continue_from(frozen, run, book, emit)
         write_cohort(run.cohort, cohort.entries)
         write_unusable(run.unusable, cohort.problems)

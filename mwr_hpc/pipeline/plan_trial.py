@@ -4,16 +4,17 @@ Preparation counts its processor seconds. Training and prediction keep all cores
 there are any, so theirs are hours on the clock times the number of these.
 """
 
-import json
 import math
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from mwr_hpc.config.schema import PredictSettings, TrainSettings
+from mwr_hpc.errors import StopRequested
 from mwr_hpc.events import Emit, ShouldStop, ignore
 from mwr_hpc.io.mrc import MrcWriter
 from mwr_hpc.io.volume import open_volume, read_sections
@@ -28,9 +29,13 @@ from mwr_hpc.pipeline.prediction import read_models, read_tomograms
 from mwr_hpc.pipeline.receipts import Receipt, ReceiptBook
 from mwr_hpc.pipeline.starting import read_cohort
 from mwr_hpc.run_directory import RunDirectory
+from mwr_hpc.training.curves import read_curves
 from mwr_hpc.training.hardware import available_threads
 from mwr_hpc.training.model_file import read_description
 from mwr_hpc.training.sampler import automatic_steps
+
+FIGURE_SECONDS = 1.0
+"""CPU seconds of drawing a tomogram before and after: slices of any tomogram come to the same few pixels."""
 
 HOUR = 3600.0
 STEPS = 3
@@ -39,16 +44,20 @@ STEPS = 3
 CROPS = 8
 
 
-def measured_train(settings: TrainSettings, plan: Plan, emit: Emit, should_stop: ShouldStop) -> Plan:
+class Measured(NamedTuple):
+    """A plan with what a trial has measured of it, and the stop that ended the trial early, if any."""
+
+    plan: Plan
+    stop: StopRequested | None
+
+
+def measured_train(settings: TrainSettings, plan: Plan, emit: Emit, should_stop: ShouldStop) -> Measured:
     """Train on a few sub-tomograms of the tomogram of middle size, and add the hours of the whole to a plan.
 
-    The memory of training is what the trial needed.
-
-    Raises
-    ------
-    StopRequested
-        Somebody asked for a stop.
+    The memory of training is what the trial needed. A trial that is stopped gives the hours of the stages it went
+    through.
     """
+    stop = None
     entries = read_cohort(settings).entries
     chosen = _middle(entries)
     with tempfile.TemporaryDirectory(prefix="mwr_hpc_plan_") as folder:
@@ -62,53 +71,88 @@ def measured_train(settings: TrainSettings, plan: Plan, emit: Emit, should_stop:
             | {"ranks": 1, "preprocessing_ncpus": 1, "continue_training": None, "allow_missing_masks": True}
             | {"slurm": False, "in_allocation": False, "tilt_range": None, "flip_tilt": False}
         )
-        train(trial, emit, should_stop)
+        try:
+            train(trial, emit, should_stop)
+        except StopRequested as stopped:
+            stop = stopped
         run = RunDirectory(trial.run_dir, trial.result_dir)
         book = ReceiptBook(run.receipts)
         done = {
-            stage: _receipt(book, name, chosen.id)
+            stage: receipt
             for stage, name in (
-                *(("convert", "convert"), ("extract", "extract"), ("pairs", "pairs_02")),
+                *(("convert", "convert"), ("extract", "extract"), ("pairs", "pairs_01"), ("pairs", "pairs_02")),
                 ("predicted", "predicted_01"),
             )
+            if (receipt := book.get(name, chosen.id)) is not None
         }
         trained = book.get("train", "02")
-        assert trained is not None, "the trial went through all stages"
-        curves = [json.loads(line) for line in run.curves(2).read_text().splitlines()]
-    voxels = sum(math.prod(entry.shape) for entry in entries) / math.prod(chosen.shape)
-    crops = len(entries) * settings.ncube / sum(done["extract"].figures.values())
-    iterations = settings.iterations
-    pairs = len(entries) * settings.ncube * settings.rotations
-    steps = settings.steps_per_epoch or automatic_steps(
-        pairs, settings.batch_size, settings.epochs, settings.max_samples
-    )
-    samples = iterations * settings.epochs * steps * settings.batch_size
-    hours = {
-        "convert": (done["convert"].cpu_seconds * voxels / HOUR, 0.0),
-        "extract": (done["extract"].cpu_seconds * crops / HOUR, 0.0),
-        "pairs": (done["pairs"].cpu_seconds * crops * iterations / HOUR, 0.0),
-        "train": _on_all(samples / curves[-1]["samples_per_second"]),
-        "predicted": _on_all(done["predicted"].seconds * crops * (iterations - 1)),
-    }
-    if settings.ranks > 1:  # the trial's one rank works on the whole batch
-        return with_hours(plan, hours)
+        curves = [*read_curves(run.curves(1)), *read_curves(run.curves(2))]
+    rates = [curve["samples_per_second"] for curve in curves if curve["epoch"] > 1]
+    hours = _hours(settings, entries, chosen, done, rates)
+    if settings.ranks > 1 or trained is None:  # the trial's one rank works on the whole batch
+        return Measured(with_hours(plan, hours), stop)
     planned = {one.stage: one.peak_memory for one in plan.stages}
     # Batches of training are as large as they will be; those of prediction may be larger than the trial's few crops.
     predicted = max(trained.peak_memory, planned["predicted"] if planned["predicted"] > planned["train"] else 0)
-    return with_hours(plan, hours, {"train": trained.peak_memory, "predicted": predicted})
+    return Measured(with_hours(plan, hours, {"train": trained.peak_memory, "predicted": predicted}), stop)
 
 
-FIGURE_SECONDS = 1.0
-"""CPU seconds of drawing a tomogram before and after: slices of any tomogram come to the same few pixels."""
+def _hours(
+    settings: TrainSettings,
+    entries: Sequence[TomogramEntry],
+    chosen: TomogramEntry,
+    done: Mapping[str, Receipt],
+    rates: Sequence[float],
+) -> dict[str, tuple[float, float]]:
+    """Return the (CPU-, GPU-) hours of each stage of the whole that the trial went through.
+
+    Parameters
+    ----------
+    settings, entries
+        The planned training.
+    chosen
+        The tomogram of the trial.
+    done
+        The trial's receipts by stage.
+    rates
+        Samples per second of its epochs.
+    """
+    iterations = settings.iterations
+    hours = {}
+    if "convert" in done:
+        voxels = sum(math.prod(entry.shape) for entry in entries) / math.prod(chosen.shape)
+        hours["convert"] = (done["convert"].cpu_seconds * voxels / HOUR, 0.0)
+    if "extract" in done:
+        crops = len(entries) * settings.ncube / sum(done["extract"].figures.values())
+        hours["extract"] = (done["extract"].cpu_seconds * crops / HOUR, 0.0)
+        if "pairs" in done:
+            hours["pairs"] = (done["pairs"].cpu_seconds * crops * iterations / HOUR, 0.0)
+        if "predicted" in done:
+            hours["predicted"] = _on_all(done["predicted"].seconds * crops * (iterations - 1))
+    if rates:
+        pairs = len(entries) * settings.ncube * settings.rotations
+        steps = settings.steps_per_epoch or automatic_steps(
+            pairs, settings.batch_size, settings.epochs, settings.max_samples
+        )
+        hours["train"] = _on_all(iterations * settings.epochs * steps * settings.batch_size / rates[-1])
+    return hours
 
 
-def measured_predict(settings: PredictSettings, plan: Plan) -> Plan:
-    """Correct one tile of the tomogram of middle size twice, and add the hours of the whole to a plan."""
+def measured_predict(settings: PredictSettings, plan: Plan, should_stop: ShouldStop) -> Measured:
+    """Correct one tile of the tomogram of middle size twice, and add the hours of the whole to a plan.
+
+    A trial of several models that is stopped takes those that it has not tried to be like the others.
+    """
     entries = read_tomograms(settings, ignore).entries
     chosen = _middle(entries)
-    seconds = 0.0
+    seconds: list[float] = []
+    stop = None
+    models = read_models(settings)
     with tempfile.TemporaryDirectory(prefix="mwr_hpc_plan_") as folder:
-        for model in read_models(settings):
+        for model in models:
+            if should_stop():
+                stop = StopRequested(f"stopped after the trial of {len(seconds)} of {len(models)} models")
+                break
             architecture = read_description(model.path)["architecture"]
             sizes = choose_sizes(settings.cube_size, settings.crop_size, architecture)
             plans = [plan_tiles(entry.shape, sizes.tile, sizes.core, 2 ** architecture["depth"]) for entry in entries]
@@ -121,9 +165,10 @@ def measured_predict(settings: PredictSettings, plan: Plan) -> Plan:
                 started = time.perf_counter()
                 correct_tomogram(inputs, parameters, Path(folder) / "corrected.mrc")
                 spent = time.perf_counter() - started
-            seconds += spent * sum(map(len, plans))
+            seconds.append(spent * sum(map(len, plans)))
+    hours = {"correct": _on_all(sum(seconds) * len(models) / len(seconds))} if seconds else {}
     figures = {one.stage: one.units for one in plan.stages}["figure"]
-    return with_hours(plan, {"correct": _on_all(seconds), "figure": (figures * FIGURE_SECONDS / HOUR, 0.0)})
+    return Measured(with_hours(plan, hours | {"figure": (figures * FIGURE_SECONDS / HOUR, 0.0)}), stop)
 
 
 def _one_tile(entry: TomogramEntry, shape: Sequence[int], folder: Path) -> Path:
@@ -140,12 +185,6 @@ def _one_tile(entry: TomogramEntry, shape: Sequence[int], folder: Path) -> Path:
 
 def _middle(entries: Sequence[TomogramEntry]) -> TomogramEntry:
     return sorted(entries, key=lambda entry: math.prod(entry.shape))[len(entries) // 2]
-
-
-def _receipt(book: ReceiptBook, stage: str, name: str) -> Receipt:
-    receipt = book.get(stage, name)
-    assert receipt is not None, "the trial went through all stages"
-    return receipt
 
 
 def _on_all(seconds: float) -> tuple[float, float]:

@@ -111,14 +111,15 @@ def predict(settings: PredictSettings, emit: Emit, should_stop: ShouldStop, back
     folders = [out, *(out / model.name for model in models)]
     with (
         disk_full_reported(out),
-        locked(state, share) as lock,
+        locked(state, share, emit, should_stop) as lock,
         ExitStack() as entered,
     ):
         log = recording(state / (share.file("events.jsonl") if share else "events.jsonl"), emit)
         place = Place(out, state, state / "logs", log, should_stop)
         backend.take_over(place, adopt=False)
-        whole = without_partials(folders, [state])
-        entered.enter_context(partials_removed(one.unit for one in mine) if share else whole)
+        whole = without_partials(folders, [state], lock.is_held)
+        own = partials_removed((one.unit for one in mine), lock.is_held)
+        entered.enter_context(own if share else whole)
         write_unusable(state / UNUSABLE, cohort.problems)
         claim = Claim(lock.path, lock.token)
         pool = entered.enter_context(backend.prediction(place))

@@ -36,9 +36,9 @@ def working_in(folder: Path, units: Sequence[Unit], emit: Emit, should_stop: Sho
     state = folder / STATE_FOLDER
     with (
         disk_full_reported(folder),
-        locked(state, None) as lock,
-        without_partials([], [state]),
-        partials_removed(units),
+        locked(state, None, emit, should_stop) as lock,
+        without_partials([], [state], lock.is_held),
+        partials_removed(units, lock.is_held),
     ):
         quarantine = Quarantine(state / "quarantine" / units[0].stage)
         claim = Claim(lock.path, lock.token)

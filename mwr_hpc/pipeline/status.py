@@ -16,7 +16,8 @@ from mwr_hpc.config.loading import settings_from_yaml
 from mwr_hpc.config.schema import TrainSettings
 from mwr_hpc.errors import ConfigError
 from mwr_hpc.io.atomic import PARTIAL
-from mwr_hpc.pipeline.lock import PATIENCE, read_holder
+from mwr_hpc.pipeline.holder import DamagedLockError, read_holder
+from mwr_hpc.pipeline.lock import PATIENCE
 from mwr_hpc.pipeline.receipts import ReceiptBook
 from mwr_hpc.pipeline.stages import Quarantine
 from mwr_hpc.pipeline.training_units import newest_trained
@@ -238,9 +239,12 @@ def _history(paths: Iterable[Path]) -> History:
 
 
 def _coordinator(locks: Iterable[Path]) -> tuple[dict[str, Any] | None, str | None]:
-    """Who holds the run, and "running" or "silent"; None twice when nobody does, or only one who is dead."""
+    """Who holds the run, and its state in a word; None twice when nobody does, or only one who is dead."""
     for lock in locks:
-        holder = read_holder(lock)
+        try:
+            holder = read_holder(lock)
+        except DamagedLockError:
+            return None, f"unknown, as {lock} is damaged"
         if holder is None or holder.is_provably_dead():
             continue
         told = {"host": holder.host, "pid": holder.pid, "job": holder.job}

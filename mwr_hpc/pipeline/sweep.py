@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from mwr_hpc.errors import InputError
+from mwr_hpc.errors import ConfigError, InputError
+from mwr_hpc.events import Emit, ShouldStop
 from mwr_hpc.io.atomic import atomic_file
 from mwr_hpc.io.star import write_star
 from mwr_hpc.pipeline.corrections import change_in
@@ -71,22 +72,28 @@ class Share:
 
 
 @contextmanager
-def locked(state: Path, share: Share | None) -> Iterator[RunLock]:
+def locked(state: Path, share: Share | None, emit: Emit, should_stop: ShouldStop) -> Iterator[RunLock]:
     """Hold the sweep, or one share of it: shares of the same number go on side by side, anything else excludes them.
 
     Raises
     ------
     ConfigError
-        Somebody else works on what this would work on.
+        Somebody else works on what this would work on, or the file system cannot keep shares apart.
     """
     name = "lock.json"
     own = share.file(name) if share else name
     beside = {Share(index, share.number).file(name) for index in range(share.number)} if share else {name}
-    with RunLock(state / own) as lock:
+    with RunLock(state / own, option="folder", emit=emit, should_stop=should_stop) as lock:
+        if share and not lock.exclusive:
+            raise ConfigError(
+                f"{state.parent}: its file system has no file locks (flock), without which shares would overwrite one "
+                "another's table of results: do all in one call without --share, or choose --out on another file system"
+            )
         # Both of two that start at once see the other's lock; then neither works.
         for other in state.glob("lock*.json"):
             if other.name not in beside:
-                with RunLock(other):  # refuses unless its holder is dead
+                # Refuses unless its holder is dead.
+                with RunLock(other, option="folder", emit=emit, should_stop=should_stop):
                     pass
         yield lock
 

@@ -20,8 +20,8 @@ import numpy as np
 
 from mwr_hpc import __version__
 from mwr_hpc.errors import InputError
-from mwr_hpc.io.atomic import PARTIAL, disk_full_reported, partial_path, publish, sync_tree
-from mwr_hpc.pipeline.lock import check_token
+from mwr_hpc.io.atomic import PARTIAL, disk_full_reported, partial_path, publish, remove_partial, sync_tree
+from mwr_hpc.pipeline.holder import check_token
 from mwr_hpc.pipeline.receipts import (
     RECEIPT_NAME,
     Receipt,
@@ -216,21 +216,30 @@ def _run_and_publish(unit: Unit, claim: Claim, attempt: int, more: Mapping[str, 
 
 
 @contextmanager
-def partials_removed(units: Iterable[Unit]) -> Iterator[None]:
-    """Remove what killed runs left of these units, before and after: beside them may lie what others are writing."""
+def partials_removed(units: Iterable[Unit], is_owner: Callable[[], bool]) -> Iterator[None]:
+    """Remove what killed runs left of these units, before and after: beside them may lie what others are writing.
+
+    Parameters
+    ----------
+    units
+        All units of this process.
+    is_owner
+        Whether they still are its own; another's may be being written.
+    """
     targets = {unit.target for unit in units}
     try:
         _remove_partials(targets)
         yield
     finally:
-        _remove_partials(targets)
+        if is_owner():
+            _remove_partials(targets)
 
 
 def _remove_partials(targets: Set[Path]) -> None:
     for folder in {target.parent for target in targets}:
         for path in folder.iterdir() if folder.is_dir() else ():
             if PARTIAL in path.name and path.with_name(path.name.partition(PARTIAL)[0]) in targets:
-                _remove(path)
+                remove_partial(path)
 
 
 def run_stage(unit: Unit, output: Path, **services: Any) -> dict[str, Any]:

@@ -1,12 +1,16 @@
 """Tests of reading a command line: MWR's manual as it stands, every spelling, and what is refused."""
 
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
 
+from commanding import run
 from mwr_hpc.cli.words import Given, WordReader
 from mwr_hpc.config.loading import resolve
-from mwr_hpc.config.schema import EvaluateSettings, PredictSettings, SimulateSettings, TrainSettings
+from mwr_hpc.config.schema import COMMANDS, EvaluateSettings, PredictSettings, SimulateSettings, TrainSettings
 from mwr_hpc.errors import ConfigError
 
 
@@ -120,3 +124,41 @@ def test_what_cannot_be_read(line, message):
 def test_one_tomogram_is_judged_at_a_time():
     with pytest.raises(ConfigError, match=r"b\.mrc"):
         read(EvaluateSettings, "a.mrc b.mrc")
+
+
+@pytest.fixture(scope="module")
+def advertised():
+    """The options that each command's help shows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "200")
+        lines = {name: settings.help_line().split()[1:] for name, settings in COMMANDS.items()}
+        return {name: re.findall(r"--\w+", run(*words).out) for name, words in lines.items()}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_suggestion_is_an_option_of_that_very_command(command, advertised):
+    options = set(advertised[command])
+    every_option = sorted({option for shown in advertised.values() for option in shown})
+    has_json = "--json" in options
+
+    def refused(word):
+        try:
+            WordReader(COMMANDS[command], [word, "1"], has_json).read()
+        except ConfigError as error:
+            return str(error)
+        return ""
+
+    @settings(max_examples=100)
+    @given(some.sampled_from(every_option), some.integers(2, 30), some.sampled_from(["", "s", "_", "x"]))
+    def misspell(option, position, letters):
+        message = refused(option[:position] + letters + option[position + 1 :])
+        if suggested := re.search("did you mean '(.*?)'", message):
+            assert suggested[1] in options
+            assert "unknown option" not in refused(suggested[1])
+
+    misspell()
+
+
+def test_what_resembles_no_option_gets_no_suggestion():
+    with pytest.raises(ConfigError, match=r"unknown option '--picks'\. See 'mwr-hpc boxnet evaluate --help'"):
+        read(COMMANDS["boxnet evaluate"], "--picks folder")

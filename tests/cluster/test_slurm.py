@@ -1,5 +1,6 @@
 """SLURM's commands without a SLURM: argument lists, what their output means, and a controller that does not answer."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def test_a_silent_controller_is_waited_for(no_waiting: list[float]) -> None:
         SILENT, SILENT, Ran(1, "", "Socket timed out on send/recv operation"), Ran(0, "1|RUNNING||x\n", "")
     )
     assert Slurm(answers).own_jobs() == [Job("1", "RUNNING", "x", "")]
-    assert len(no_waiting) == 3
+    assert sum(no_waiting) == 1 + 2 + 4
 
 
 def test_patience_ends_and_a_stop_ends_it_sooner() -> None:
@@ -94,6 +95,51 @@ def test_a_refusal_is_an_error_at_once(no_waiting: list[float]) -> None:
     with pytest.raises(ClusterError, match="Invalid partition name"):
         Slurm(Answers(refused)).submit(["sbatch", "x"], NAME)
     assert no_waiting == []
+
+
+UNKNOWN = "sbatch: error: Batch job submission failed: Unspecified error"
+
+
+def stand_in(folder: Path, name: str, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a program of one of SLURM's names first on PATH; each call of it adds a line to `calls`."""
+    program = folder / name
+    program.write_text(f"#!/bin/sh\necho {name} >> {folder}/calls\ncalls=$(grep -c {name} {folder}/calls)\n{script}\n")
+    program.chmod(0o755)
+    if not os.environ["PATH"].startswith(str(folder)):
+        monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+
+def test_sbatch_that_fails_for_no_known_reason_is_tried_again_with_growing_pauses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_waiting: list[float]
+) -> None:
+    stand_in(tmp_path, "sbatch", f"[ $calls -ge 3 ] && echo 43 && exit\necho '{UNKNOWN}' >&2; exit 1", monkeypatch)
+    stand_in(tmp_path, "squeue", "exit 0", monkeypatch)
+    assert Slurm().submit(["sbatch", "x"], NAME) == "43"
+    calls = (tmp_path / "calls").read_text().split()
+    assert calls == ["sbatch", "squeue", "sbatch", "squeue", "sbatch"]  # never twice under one name
+    assert sum(seconds for seconds in no_waiting if seconds >= 1) == 2 + 8
+
+
+def test_sbatch_that_goes_on_failing_is_given_up_with_its_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_waiting: list[float]
+) -> None:
+    stand_in(tmp_path, "sbatch", f"echo '{UNKNOWN}' >&2; exit 1", monkeypatch)
+    stand_in(tmp_path, "squeue", "exit 0", monkeypatch)
+    with pytest.raises(ClusterError, match="Unspecified error"):
+        Slurm().submit(["sbatch", "x"], NAME)
+    assert (tmp_path / "calls").read_text().split().count("sbatch") == 4
+    assert sum(seconds for seconds in no_waiting if seconds >= 1) == 2 + 8 + 30
+
+
+def test_squeue_that_fails_for_no_known_reason_is_tried_again(no_waiting: list[float]) -> None:
+    answers = Answers(Ran(1, "", "slurm_load_jobs error: Unspecified error"), Ran(0, "1|RUNNING||x\n", ""))
+    assert Slurm(answers).own_jobs() == [Job("1", "RUNNING", "x", "")]
+    assert sum(no_waiting) == 2
+
+
+def test_a_stop_ends_the_further_tries() -> None:
+    with pytest.raises(StopRequested):
+        Slurm(lambda argv: Ran(1, "", UNKNOWN), should_stop=lambda: True).own_jobs()
 
 
 def test_a_job_whose_submission_was_not_answered_is_not_submitted_twice() -> None:

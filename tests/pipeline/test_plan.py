@@ -2,6 +2,9 @@
 
 import contextlib
 import json
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,7 @@ import pytest
 from commanding import SMALLEST, files_below, run, small_model, volume
 from mwr_hpc.cli.train import drawing_curves
 from mwr_hpc.config.schema import PredictSettings, TrainSettings
-from mwr_hpc.events import ignore, never
+from mwr_hpc.events import Emit, EpochFinished, Event, ignore, never
 from mwr_hpc.io.volume import open_volume
 from mwr_hpc.missing_wedge.cohort import cohort_from_folder
 from mwr_hpc.missing_wedge.convert import convert_tomogram
@@ -154,6 +157,29 @@ def test_a_trial_tells_the_hours_and_leaves_nothing(tmp_path: Path, monkeypatch:
             )
             assert measured["train"] == measured["predicted"] > 300 * 2**20
             assert measured["convert"] == planned["convert"] and measured["train"] != planned["train"]
+    assert files_below(tmp_path) == before
+
+
+def test_an_interrupted_trial_tells_what_it_has_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    volume("in/a.mrc", shape=(24, 40, 40))
+    words = [word for name, value in SMALLEST.items() for word in (f"--{name}", value)]
+    before = files_below(tmp_path)
+
+    @contextlib.contextmanager
+    def interrupting() -> Iterator[Emit]:
+        def observe(event: Event) -> None:
+            if isinstance(event, EpochFinished) and event.epoch == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        yield observe
+
+    monkeypatch.setattr("mwr_hpc.cli.running.observing", interrupting)
+    ended = run("plan", "train", "--input_dir", "in", *words, "--iterations", 4, "--measure", "--json")
+    assert ended.code == 85 and "what was measured until then" in ended.err, ended
+    stages = json.loads(ended.out)["stages"]
+    measured = {one["stage"] for one in stages if one["cpu_hours"] is not None}
+    assert measured == {"convert", "extract", "pairs", "train"}
     assert files_below(tmp_path) == before
 
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import os
+import signal
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,7 @@ from mwr_hpc.cluster.local_pool import local_pool
 from mwr_hpc.cluster.pool import InlinePool
 from mwr_hpc.errors import ConfigError, DiskFullError, InputError, StopRequested
 from mwr_hpc.events import StageFinished, UnitFailed, UnitFinished, ignore, never
+from mwr_hpc.io.atomic import PARTIAL, without_partials
 from mwr_hpc.pipeline.lock import RunLock
 from mwr_hpc.pipeline.receipts import ReceiptBook
 from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner
@@ -24,6 +27,9 @@ def write(inputs, parameters, output):
         raise ConfigError("--gpuID 7: not there")
     if kind == "full":
         raise DiskFullError("no space")
+    if kind == "lost" and not Path(parameters["once"]).exists():
+        Path(parameters["once"]).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
     if kind == "bug":
         raise ZeroDivisionError("a bug")
     return {}
@@ -181,3 +187,12 @@ def test_quarantine_is_remembered(tmp_path, make_runner):
     make_runner().run("write", [unit(tmp_path, "a", "input")], InlinePool())
     assert Quarantine(tmp_path / "quarantine").reasons("abc") == {"a": "write: bad.mrc: is bad"}
     assert dataclasses.asdict(Quarantine(tmp_path / "quarantine").get("a"))["input_at_fault"]
+
+
+def test_a_lost_workers_unit_is_done_elsewhere_and_nothing_of_it_stays_behind(tmp_path, make_runner):
+    lost = dataclasses.replace(unit(tmp_path, "a"), parameters={"kind": "lost", "once": str(tmp_path / "once")})
+    with without_partials([], [tmp_path / "out"], lambda: True), local_pool(1) as pool:
+        receipts = make_runner().run("write", [lost], pool)
+        assert [path for path in (tmp_path / "out").iterdir() if PARTIAL in path.name]
+    assert sorted(receipts) == ["a"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a"]

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mwr_hpc.errors import ConfigError
+from mwr_hpc.events import ignore, never
 from mwr_hpc.pipeline.sweep import Share, locked
 
 
@@ -33,12 +34,12 @@ def test_a_share_is_read_and_names_its_own_files():
     ],
 )
 def test_only_shares_of_one_whole_go_on_side_by_side(tmp_path, one, other, together):
-    with locked(tmp_path, one):
+    with locked(tmp_path, one, ignore, never):
         if together:
-            with locked(tmp_path, other):
+            with locked(tmp_path, other, ignore, never):
                 pass
         else:
-            with pytest.raises(ConfigError, match="held by another"), locked(tmp_path, other):
+            with pytest.raises(ConfigError, match="held by another"), locked(tmp_path, other, ignore, never):
                 pass
-    with locked(tmp_path, other):  # whoever was refused holds nothing afterwards
+    with locked(tmp_path, other, ignore, never):  # whoever was refused holds nothing afterwards
         pass
