@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
 from mwr_hpc.config.fields import Settings, is_incomplete, option
-from mwr_hpc.config.values import FilePath, FilePaths, split_words
+from mwr_hpc.config.values import BYTES_HELP, FilePath, FilePaths, split_words
+from mwr_hpc.io.mrc_fields import Signedness
 
 INPUT, OUTPUT, METHOD, RESOURCES = "Input", "Output", "Method", "Resources"
 SPECIMEN, MICROSCOPE = "Specimen", "Microscope"
@@ -132,6 +133,7 @@ class PrepareExamplesSettings(Settings):
         None, "Pixel size of the micrographs.", group=INPUT, unit="angstrom", automatic="from their headers", gt=0
     )
     contrast: Literal["dark", "bright"] = option("dark", "Whether protein is dark or bright.", group=INPUT)
+    bytes: Signedness | None = option(None, BYTES_HELP, group=INPUT, automatic="as the files tell")
     out: FilePath | None = option(
         None, "The store to write.", group=OUTPUT, automatic="<micrographs>/boxnet2training/examples.zarr"
     )

@@ -1,6 +1,6 @@
 """``mwr-hpc boxnet examples prepare``: corrected micrographs to a store of examples, each skipped once it is done."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, Notice, ShouldStop
 from mwr_hpc.io.atomic import require_writable
 from mwr_hpc.io.micrograph import pixel_size_of, require_one_pixel_size
+from mwr_hpc.pipeline.assumptions import readings_of
 from mwr_hpc.pipeline.receipts import fingerprint
 from mwr_hpc.pipeline.result_folder import book_of, working_in
 from mwr_hpc.pipeline.stages import Outcome, nothing_usable
@@ -57,12 +58,13 @@ def prepare_examples(settings: PrepareExamplesSettings, emit: Emit, should_stop:
     )
     if settings.masks is not None and not any(example.mask for example in examples):
         raise InputError(f"{masks}: no mask of any of the micrographs; expected <micrograph>.tif or .mrc")
-    problems = _checked_pixel_sizes(examples, settings.angpix)
+    problems = _checked_pixel_sizes(examples, settings)
     usable = [example for example in examples if example.name not in problems]
     if not usable:
         raise nothing_usable("micrographs can be used", problems)
     require_writable(store)
-    units = [_unit(example, settings, store) for example in usable]
+    readings = readings_of([example.micrograph for example in usable], settings.bytes, emit)
+    units = [_unit(example, settings, store, readings[example.micrograph]) for example in usable]
     require_own_targets(units, book_of(store))
     _tell_of_masks(usable, emit)
     done, failed = _run(units, settings.preprocessing_ncpus, store, emit, should_stop)
@@ -73,12 +75,13 @@ def prepare_examples(settings: PrepareExamplesSettings, emit: Emit, should_stop:
     return Outcome(failed, [store])
 
 
-def _checked_pixel_sizes(examples: list[ExampleFiles], angpix: float | None) -> dict[str, str]:
+def _checked_pixel_sizes(examples: list[ExampleFiles], settings: PrepareExamplesSettings) -> dict[str, str]:
     """See that all micrographs have one pixel size; return those that cannot be opened, with the reasons."""
     sizes, problems = [], {}
     for example in examples:
         try:
-            sizes.append((example.micrograph, pixel_size_of(example.micrograph, angpix)))
+            size = pixel_size_of(example.micrograph, settings.angpix, settings.bytes)
+            sizes.append((example.micrograph, size))
         except InputError as error:
             problems[example.name] = str(error)
     if sizes:
@@ -97,7 +100,7 @@ def _tell_of_masks(examples: list[ExampleFiles], emit: Emit) -> None:
         )
 
 
-def _unit(example: ExampleFiles, settings: PrepareExamplesSettings, store: Path) -> Unit:
+def _unit(example: ExampleFiles, settings: PrepareExamplesSettings, store: Path, reading: Mapping[str, str]) -> Unit:
     inputs = {
         "micrograph": example.micrograph,
         "positives": example.positives,
@@ -114,6 +117,7 @@ def _unit(example: ExampleFiles, settings: PrepareExamplesSettings, store: Path)
         parameters={
             "name": example.name,
             "merged": example.merged,
+            **reading,
             **settings.model_dump(
                 include={"angpix", "pixel_size", "contrast", "diameter", "important_weight", "border"}
             ),
