@@ -14,7 +14,11 @@ from mwr_hpc.boxnet.labels import CONTAMINATION, clear_margin, paint, unpicked_m
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.micrograph import Micrograph, read_mask, read_micrograph, same_pixel_size
 from mwr_hpc.io.picks import PickTable, read_picks
+from mwr_hpc.numerics.mask_fit import fits_better_upside_down
 from mwr_hpc.numerics.micrograph import prepare, working_shape
+
+UPSIDE_DOWN = "mask_upside_down"
+"""Among the figures where the mask fits the micrograph clearly better with its rows reversed."""
 
 OUTSIDE = 0.5
 """Pixels that a position may lie beyond the centre of the outermost pixel: programs round."""
@@ -38,7 +42,7 @@ def prepare_example(inputs: Mapping[str, Path | None], parameters: Mapping[str, 
     Returns
     -------
     dict
-        An `Entry`.
+        An `Entry`, and `UPSIDE_DOWN` of a mask of which that is so.
 
     Raises
     ------
@@ -91,6 +95,8 @@ def prepare_example(inputs: Mapping[str, Path | None], parameters: Mapping[str, 
     with path.open("rb") as stream:
         checksum = hashlib.file_digest(stream, "sha256").hexdigest()
     entry = Entry(parameters["name"], path.name, checksum, len(positions), mask is not None, parameters["diameter"])
+    if mask is not None and fits_better_upside_down(image, mask):
+        return {**asdict(entry), UPSIDE_DOWN: True}
     return asdict(entry)
 
 

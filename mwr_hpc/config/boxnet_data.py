@@ -124,7 +124,8 @@ class PrepareExamplesSettings(Settings):
     )
     masks: FilePath | None = option(
         None,
-        "Folder of masks of contamination, <micrograph>.tif or .mrc.",
+        "Folder of masks of contamination, <micrograph>.tif or .mrc; the first row of a TIFF is the top of the "
+        "picture, that of an MRC file its bottom.",
         group=INPUT,
         automatic="<micrographs>/mask, if it is there",
         must_exist="folder",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mwr_hpc.boxnet.examples import INDEX, Entry, write_index
 from mwr_hpc.boxnet.matching import ExampleFiles, find_examples
+from mwr_hpc.boxnet.prepare_example import UPSIDE_DOWN
 from mwr_hpc.cluster.pool import InlinePool, Pool, available_cores, local_pool
 from mwr_hpc.config.boxnet_data import PrepareExamplesSettings
 from mwr_hpc.errors import ConfigError, InputError
@@ -22,6 +23,9 @@ MATCHING, MASK = "matching", "mask"
 """Warp's folders beside the micrographs: picks, masks."""
 
 STAGE = "prepare_example"
+NAMED = 5
+"""Micrographs that a message names."""
+
 PARALLEL_FROM = 4
 """Micrographs that are worth the seconds in which worker processes start."""
 
@@ -100,6 +104,18 @@ def _tell_of_masks(examples: list[ExampleFiles], emit: Emit) -> None:
         )
 
 
+def _tell_of_rows(upside_down: list[str], emit: Emit) -> None:
+    """Warn of masks that fit better with their rows reversed; `upside_down` are their micrographs."""
+    if upside_down:
+        more = f" and {len(upside_down) - NAMED} more" if len(upside_down) > NAMED else ""
+        text = (
+            f"the masks of {', '.join(upside_down[:NAMED])}{more} fit their micrographs better upside down: the first "
+            "row of a TIFF is the top of the picture, that of an MRC file its bottom. Save masks that were made in the "
+            "order of an MRC file's rows as <micrograph>.mrc, or reverse their rows"
+        )
+        emit(Notice(text, warning=True))
+
+
 def _unit(example: ExampleFiles, settings: PrepareExamplesSettings, store: Path, reading: Mapping[str, str]) -> Unit:
     inputs = {
         "micrograph": example.micrograph,
@@ -141,6 +157,7 @@ def _run(
         with pool(workers) as running:
             done = runner.run(STAGE, units, running)
     failed = runner.quarantine.reasons([unit.name for unit in units])
+    _tell_of_rows([name for name, receipt in done.items() if receipt.figures.get(UPSIDE_DOWN)], emit)
     return [Entry.from_figures(receipt.figures) for receipt in done.values()], failed
 
 
