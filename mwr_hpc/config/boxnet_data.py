@@ -60,6 +60,7 @@ class SimulateMicrographsSettings(Settings):
         group=SPECIMEN,
         must_exist="file",
     )
+    bytes: Signedness | None = option(None, BYTES_HELP, group=SPECIMEN, automatic="as the files tell")
     species: int = option(12, "Made-up macromolecules, taken in turn, without --maps.", group=SPECIMEN, ge=1)
     particles: int | None = option(
         None, "In each micrograph.", group=SPECIMEN, automatic="as many as --crowding says", ge=0

@@ -228,6 +228,7 @@ class SimulateSettings(Settings):
     density_maps: FilePaths = option(
         (), "MRC files of one macromolecule each; none: built-in shapes.", group=SPECIMEN, must_exist="file"
     )
+    bytes: Signedness | None = option(None, BYTES_HELP, group=SPECIMEN, automatic="as the files tell")
     particles: int | None = option(
         None, "Macromolecules.", group=SPECIMEN, automatic="as many as --crowding takes", ge=0
     )

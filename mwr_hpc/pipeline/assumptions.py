@@ -8,6 +8,7 @@ from mwr_hpc.errors import InputError
 from mwr_hpc.events import Emit, Notice
 from mwr_hpc.io.micrograph import header_of
 from mwr_hpc.io.mrc_fields import Signedness
+from mwr_hpc.io.mrc_header import read_header
 from mwr_hpc.missing_wedge.entries import Cohort
 
 NAMED = 5
@@ -61,6 +62,17 @@ def readings_of(micrographs: Iterable[Path], given: Signedness | None, emit: Emi
                 readings[path]["bytes"] = told
     tell_notes(notes, emit)
     return readings
+
+
+def tell_of_maps(paths: Iterable[Path], given: Signedness | None, emit: Emit) -> None:
+    """Warn of what is assumed to read density maps; `given` is what the user says of their bytes.
+
+    Raises
+    ------
+    InputError
+        One cannot be read.
+    """
+    tell_notes(((path, note) for path in paths for note in read_header(path, given).notes), emit)
 
 
 def _listed(names: Sequence[str]) -> str:
