@@ -76,13 +76,14 @@ def decide(
     sample = _sample(stream, start, count)
     by_header = stated_by_range(get(fixed, order, DENSITIES)[:2], sample)
     by_values = shown_by_values(sample)
-    if by_header and by_values and by_header != by_values:
+    differs = bool(sample.max() >= HALF)
+    if differs and by_header and by_values and by_header != by_values:
         raise _open(path, f"its minimum and maximum say that they are {by_header}, its values that they are not")
     decided = by_header or by_values
     if decided is None:
         raise _open(path, "it has no IMOD stamp, and neither its minimum and maximum nor its values tell")
     assumed = "the header does not tell how its bytes are to be read, its values show that they are unsigned"
-    return decided, ((assumed,) if by_header is None and decided == "unsigned" else ())
+    return decided, ((assumed,) if differs and by_header is None and decided == "unsigned" else ())
 
 
 def stated_by_range(densities: tuple[float, float], sample: Bytes) -> Signedness | None:
@@ -90,14 +91,14 @@ def stated_by_range(densities: tuple[float, float], sample: Bytes) -> Signedness
     low, high = densities
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         return None
-    if sample.max() < HALF:  # the sample is the same both ways, but not all voxels may be
-        return "unsigned" if claims_unsigned(densities) else "signed"
     readings: dict[Signedness, NDArray[Any]] = {"signed": sample.view(np.int8), "unsigned": sample}
     fitting = [
         name
         for name, values in readings.items()
         if low - ROUNDING <= int(values.min()) and int(values.max()) <= high + ROUNDING
     ]
+    if fitting and sample.max() < HALF:  # the sample is the same both ways, but not all voxels may be
+        return "unsigned" if claims_unsigned(densities) else "signed"
     return fitting[0] if len(fitting) == 1 else None
 
 

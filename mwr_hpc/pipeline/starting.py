@@ -157,7 +157,7 @@ def check_before_start(settings: TrainSettings, run: RunDirectory) -> None:
     if settings.noise_dir is not None:
         from mwr_hpc.missing_wedge.input_pipeline import NoiseVolumes
 
-        NoiseVolumes(settings.noise_dir, settings.cube_size).check()
+        NoiseVolumes(settings.noise_dir, settings.cube_size, settings.bytes).check()
 
 
 def freeze_settings(settings: TrainSettings, run: RunDirectory, emit: Emit) -> TrainSettings:

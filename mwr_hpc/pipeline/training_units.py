@@ -177,6 +177,7 @@ class TrainingUnits:
                     *("learning_rate", "loss", "precision", "seed", "deterministic"),
                     *("noise_level", "noise_start_iter", "noise_pause"),
                 ),
+                **({"noise_bytes": self.settings.bytes} if self.settings.noise_dir and self.settings.bytes else {}),
             },
             execution={"gpuID": self.settings.gpuID},
             target=self.run.model(iteration),

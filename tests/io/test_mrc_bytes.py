@@ -68,6 +68,23 @@ def test_what_stays_open_is_refused(tmp_path: Path, values: np.ndarray) -> None:
         read_header(path)
 
 
+@pytest.mark.parametrize(
+    ("densities", "dtype"),
+    [
+        (None, "i1"),  # true ones, as version 0.1.0 read it
+        (ZERO, "u1"),  # what lies beyond the sample goes on at the nearer end
+        (FLOATS, "u1"),
+        ((0.0, 255.0, 90.0), "u1"),
+        ((-20.0, 120.0, 90.0), "i1"),
+    ],
+)
+def test_bytes_that_are_the_same_in_both_readings_are_never_refused(tmp_path: Path, densities: Any, dtype: str) -> None:
+    values = np.clip(np.rint(VALUES * 8 + 90), 60, 120).astype("u1")
+    volume = open_mrc(mrc_file(tmp_path / "a.mrc", values, densities=densities))
+    np.testing.assert_array_equal(volume.data, values)
+    assert volume.data.dtype == np.dtype(dtype) and volume.header.notes == ()
+
+
 def test_an_option_wins_over_a_stamp(tmp_path: Path) -> None:
     path = mrc_file(tmp_path / "a.mrc", as_bytes(VALUES, "u1"), imod_flags=0)
     assert open_mrc(path, "signed").data.dtype == np.int8
