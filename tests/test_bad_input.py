@@ -33,7 +33,7 @@ def shortened(path):
 def lengthened(path):
     volume(path)
     with open(path, "ab") as stream:
-        stream.write(b"more")
+        stream.write(b"m" * BYTES)
 
 
 BAD_HEADERS = {
@@ -43,7 +43,7 @@ BAD_HEADERS = {
     ),
     "empty": (lambda path: Path(path).touch(), ["not an MRC file", "0 bytes", "export the volume as MRC again"]),
     "truncated": (shortened, ["truncated", f"has {BYTES - 100} bytes", f"asks for {BYTES}", "copy or export it again"]),
-    "too long": (lengthened, ["too long", f"has {BYTES + 4} bytes", f"asks for {BYTES}", "copy or export it again"]),
+    "too long": (lengthened, ["too long", f"has {2 * BYTES} bytes", f"asks for {BYTES}", "copy or export it again"]),
     "absurd sizes": (
         lambda path: with_sizes(path, 2**31 - 1, 2**31 - 1, 2**31 - 1),
         ["truncated", "2147483647 x 2147483647 x 2147483647", "copy or export it again"],

@@ -34,6 +34,11 @@ def patched(path: Path | str, offset: int, kind: str, *values: float) -> Path:
     return path
 
 
+def cut(path: Path) -> None:
+    """Take the last byte away: of a header that announces too much and a size that fits without it, all is read."""
+    path.write_bytes(path.read_bytes()[:-1])
+
+
 WORDS = st.one_of(
     st.integers(-(2**31), 2**31 - 1).map(lambda value: struct.pack("<i", value)),
     st.floats(width=32).map(lambda value: struct.pack("<f", value)),
@@ -112,8 +117,8 @@ def test_any_list_is_read_or_refused_by_name(kind: str, data: st.DataObject) -> 
     ("make", "says"),
     [
         (lambda: patched("in/a.mrc", 12, "i", 99), "mode"),
-        (lambda: patched("in/a.mrc", 92, "i", -4), "extended header"),
-        (lambda: patched("in/a.mrc", 92, "i", 4096), "truncated"),
+        (lambda: cut(patched("in/a.mrc", 92, "i", -4)), "extended header"),
+        (lambda: cut(patched("in/a.mrc", 92, "i", 4096)), "truncated"),
         (lambda: patched("in/a.mrc", 0, "i", 2**31 - 1), "truncated"),
         (lambda: patched("in/a.mrc", 64, "3i", 2, 1, 3), "in/a.mrc"),
         (lambda: patched("in/a.mrc", 40, "f", float("nan")), "in/a.mrc"),

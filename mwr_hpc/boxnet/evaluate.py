@@ -13,6 +13,7 @@ from mwr_hpc.boxnet.candidates import Candidates, Rules, read_candidates
 from mwr_hpc.boxnet.curate import Picks, is_inside
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.micrograph import read_micrograph, same_pixel_size
+from mwr_hpc.io.mrc_fields import Signedness
 from mwr_hpc.io.picks import read_picks
 from mwr_hpc.numerics.detection import Scored, Scores, best_f1_threshold, score
 from mwr_hpc.numerics.micrograph import prepare
@@ -110,6 +111,7 @@ def evaluate_blobs(
     tolerance: float,
     pixel_size: float,
     contrast: Literal["dark", "bright"],
+    signedness: Signedness | None = None,
 ) -> tuple[Scores, float]:
     """Judge a difference-of-Gaussians picker in the same way, at the threshold at which its F1 is best.
 
@@ -121,6 +123,8 @@ def evaluate_blobs(
         To work at, in angstrom.
     contrast
         Whether protein is "dark" or "bright" in the micrographs.
+    signedness
+        Of their bytes; None where the files tell.
 
     Returns
     -------
@@ -130,9 +134,8 @@ def evaluate_blobs(
     scored = []
     for one in micrographs:
         candidates = read_candidates(one.candidates)
-        image = prepare(
-            read_micrograph(one.micrograph, candidates.pixel_size).image, candidates.pixel_size, pixel_size, contrast
-        )
+        raw = read_micrograph(one.micrograph, candidates.pixel_size, signedness).image
+        image = prepare(raw, candidates.pixel_size, pixel_size, contrast)
         across = float(candidates.scale.mean())
         pixel = candidates.pixel_size * across
         blobs = find_blobs(

@@ -100,7 +100,7 @@ def pick_micrograph(inputs: Mapping[str, Path], parameters: Mapping[str, Any], o
         "micrograph"; "model": the model file.
     parameters
         "pixel_size" to work at, in angstrom; "angpix" of the micrograph, None: its header's; "contrast", "dark" or
-        "bright".
+        "bright"; "bytes", "signed" or "unsigned", where the micrograph does not tell how to read them.
     output
         The file of candidates to write.
 
@@ -121,7 +121,7 @@ def pick_micrograph(inputs: Mapping[str, Path], parameters: Mapping[str, Any], o
     configure()
     model = inputs["model"]
     labeller = loaded(model, model.stat().st_mtime_ns)
-    micrograph = read_micrograph(inputs["micrograph"], parameters["angpix"])
+    micrograph = read_micrograph(inputs["micrograph"], parameters["angpix"], parameters.get("bytes"))
     try:
         image = prepare(micrograph.image, micrograph.pixel_size, parameters["pixel_size"], parameters["contrast"])
     except ValueError as error:

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from mwr_hpc.boxnet.examples import Entry, Example, FloatArray, write_example
 from mwr_hpc.boxnet.labels import CONTAMINATION, clear_margin, paint, unpicked_margin
 from mwr_hpc.errors import InputError
-from mwr_hpc.io.micrograph import Micrograph, read_micrograph, same_pixel_size
-from mwr_hpc.io.mrc import open_mrc
+from mwr_hpc.io.micrograph import Micrograph, read_mask, read_micrograph, same_pixel_size
 from mwr_hpc.io.picks import PickTable, read_picks
-from mwr_hpc.io.tiff import SUFFIXES as TIFF_SUFFIXES
-from mwr_hpc.io.tiff import read_mask
+from mwr_hpc.numerics.mask_fit import fits_better_upside_down
 from mwr_hpc.numerics.micrograph import prepare, working_shape
+
+UPSIDE_DOWN = "mask_upside_down"
+"""Among the figures where the mask fits the micrograph clearly better with its rows reversed."""
 
 OUTSIDE = 0.5
 """Pixels that a position may lie beyond the centre of the outermost pixel: programs round."""
@@ -33,14 +34,15 @@ def prepare_example(inputs: Mapping[str, Path | None], parameters: Mapping[str, 
     parameters
         "name"; "angpix" of the micrograph, None: its header's; "pixel_size" to work at, in angstrom; "contrast",
         "dark" or "bright"; "diameter" in angstrom; "important_weight"; "border" in pixels of the micrograph, in which
-        pixels weigh 0, None: where nobody picked; "merged", whether "positives" lists other micrographs too.
+        pixels weigh 0, None: where nobody picked; "merged", whether "positives" lists other micrographs too; "bytes",
+        "signed" or "unsigned", where the micrograph does not tell how to read them.
     output
         The Zarr array to create.
 
     Returns
     -------
     dict
-        An `Entry`.
+        An `Entry`, and `UPSIDE_DOWN` of a mask of which that is so.
 
     Raises
     ------
@@ -51,7 +53,7 @@ def prepare_example(inputs: Mapping[str, Path | None], parameters: Mapping[str, 
     """
     path, picks = inputs["micrograph"], inputs["positives"]
     assert path is not None and picks is not None, "every example has these"
-    micrograph = read_micrograph(path, parameters["angpix"])
+    micrograph = read_micrograph(path, parameters["angpix"], parameters.get("bytes"))
     working = parameters["pixel_size"]
     try:
         image = prepare(micrograph.image, micrograph.pixel_size, working, parameters["contrast"])
@@ -93,6 +95,8 @@ def prepare_example(inputs: Mapping[str, Path | None], parameters: Mapping[str, 
     with path.open("rb") as stream:
         checksum = hashlib.file_digest(stream, "sha256").hexdigest()
     entry = Entry(parameters["name"], path.name, checksum, len(positions), mask is not None, parameters["diameter"])
+    if mask is not None and fits_better_upside_down(image, mask):
+        return {**asdict(entry), UPSIDE_DOWN: True}
     return asdict(entry)
 
 
@@ -131,14 +135,7 @@ def _working_positions(table: PickTable, micrograph: Micrograph, name: str, shap
 
 def _mask_like(path: Path, micrograph: Micrograph, working: float) -> NDArray[np.bool_]:
     """A mask of the micrograph's or the working shape, at the working pixel size."""
-    mask: NDArray[np.bool_]
-    if path.suffix.lower() in TIFF_SUFFIXES:
-        mask = read_mask(path)
-    else:
-        volume = open_mrc(path)
-        if volume.shape[0] != 1:
-            raise InputError(f"{path}: a mask of {volume.shape[0]} sections; expected one image")
-        mask = np.asarray(volume.data[0]) > 0.5
+    mask = read_mask(path)
     height, width = micrograph.image.shape
     shape = working_shape((height, width), micrograph.pixel_size, working)
     if mask.shape == shape:

@@ -5,6 +5,7 @@ import os
 import typer
 
 from mwr_hpc.cli.options import add_command
+from mwr_hpc.cli.progress import observing
 from mwr_hpc.cli.running import report, settings_from
 from mwr_hpc.cli.words import Given
 from mwr_hpc.config.schema import CohortSettings
@@ -34,11 +35,12 @@ def run(given: Given) -> int:
     from mwr_hpc.io.atomic import require_writable
     from mwr_hpc.missing_wedge.cohort import write_cohort
     from mwr_hpc.missing_wedge.listing import collect_cohort
+    from mwr_hpc.pipeline.assumptions import tell_assumptions
 
     _check_output(settings)
     require_writable(settings.out.parent)
-    named = settings.model_dump(exclude={"inputs", "out", "group"})
-    cohort = collect_cohort(settings.inputs, **named)
+    named = settings.model_dump(exclude={"inputs", "out", "group", "bytes"})
+    cohort = collect_cohort(settings.inputs, signedness=settings.bytes, **named)
     entries = [replace(entry, group=settings.group or entry.group) for entry in cohort.entries]
     settings.out.parent.mkdir(parents=True, exist_ok=True)
     write_cohort(settings.out, entries)
@@ -49,6 +51,8 @@ def run(given: Given) -> int:
     ):
         if lacking:
             typer.echo(f"{len(lacking)} of them have {what}: {', '.join(lacking)}", err=True)
+    with observing() as emit:
+        tell_assumptions(cohort, emit)
     report(cohort.problems, (), ("mwr-hpc", "check", str(settings.out)))
     return 1 if cohort.problems else 0
 

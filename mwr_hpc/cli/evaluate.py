@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mwr_hpc.cli.options import add_command
+from mwr_hpc.cli.progress import observing
 from mwr_hpc.cli.running import settings_from
 from mwr_hpc.cli.words import Given
 from mwr_hpc.config.schema import EvaluateSettings
@@ -43,7 +44,9 @@ def run(given: Given) -> int:
 
     assert settings.tomogram is not None and settings.tilt_range is not None  # the schema requires both
     tilt_range = effective_tilt_range(settings.tilt_range, settings.flip_tilt)
-    evaluation = evaluate_tomogram(settings.tomogram, settings.truth, settings.before, tilt_range)
+    files = (settings.tomogram, settings.truth, settings.before)
+    with observing() as emit:
+        evaluation = evaluate_tomogram(*files, tilt_range, settings.bytes, emit)
     if given.json:
         typer.echo(json.dumps(evaluation.to_record(), indent=2))
     elif sys.stdout.isatty():

@@ -39,7 +39,10 @@ def run(given: Given) -> int:
 
 
 def _simulate(settings: SimulateSettings, emit: Emit, should_stop: ShouldStop) -> dict[str, Path]:
+    from mwr_hpc.pipeline.assumptions import tell_of_maps
     from mwr_hpc.simulation.tomogram import TomogramSpecification, simulate_tomogram
 
     values = {name: getattr(settings, name) for name in type(settings).model_fields if name != "out"}
+    tell_of_maps(settings.density_maps, settings.bytes, emit)
+    values["signedness"] = values.pop("bytes")
     return simulate_tomogram(TomogramSpecification(**values), settings.out, emit)

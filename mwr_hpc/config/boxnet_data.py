@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
 from mwr_hpc.config.fields import Settings, is_incomplete, option
-from mwr_hpc.config.values import FilePath, FilePaths, split_words
+from mwr_hpc.config.values import BYTES_HELP, FilePath, FilePaths, split_words
+from mwr_hpc.io.mrc_fields import Signedness
 
 INPUT, OUTPUT, METHOD, RESOURCES = "Input", "Output", "Method", "Resources"
 SPECIMEN, MICROSCOPE = "Specimen", "Microscope"
@@ -59,6 +60,7 @@ class SimulateMicrographsSettings(Settings):
         group=SPECIMEN,
         must_exist="file",
     )
+    bytes: Signedness | None = option(None, BYTES_HELP, group=SPECIMEN, automatic="as the files tell")
     species: int = option(12, "Made-up macromolecules, taken in turn, without --maps.", group=SPECIMEN, ge=1)
     particles: int | None = option(
         None, "In each micrograph.", group=SPECIMEN, automatic="as many as --crowding says", ge=0
@@ -123,7 +125,8 @@ class PrepareExamplesSettings(Settings):
     )
     masks: FilePath | None = option(
         None,
-        "Folder of masks of contamination, <micrograph>.tif or .mrc.",
+        "Folder of masks of contamination, <micrograph>.tif or .mrc; the first row of a TIFF is the top of the "
+        "picture, that of an MRC file its bottom.",
         group=INPUT,
         automatic="<micrographs>/mask, if it is there",
         must_exist="folder",
@@ -132,6 +135,7 @@ class PrepareExamplesSettings(Settings):
         None, "Pixel size of the micrographs.", group=INPUT, unit="angstrom", automatic="from their headers", gt=0
     )
     contrast: Literal["dark", "bright"] = option("dark", "Whether protein is dark or bright.", group=INPUT)
+    bytes: Signedness | None = option(None, BYTES_HELP, group=INPUT, automatic="as the files tell")
     out: FilePath | None = option(
         None, "The store to write.", group=OUTPUT, automatic="<micrographs>/boxnet2training/examples.zarr"
     )

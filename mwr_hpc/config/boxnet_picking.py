@@ -7,7 +7,8 @@ from pydantic import AfterValidator, BeforeValidator, ValidationInfo, field_vali
 
 from mwr_hpc.config.checks import check_one_place, check_share
 from mwr_hpc.config.fields import Settings, is_incomplete, option
-from mwr_hpc.config.values import FilePath, split_words
+from mwr_hpc.config.values import BYTES_HELP, FilePath, split_words
+from mwr_hpc.io.mrc_fields import Signedness
 
 INPUT, OUTPUT, METHOD, RESOURCES, CLUSTER = "Input", "Output", "Method", "Resources", "Cluster"
 
@@ -61,6 +62,7 @@ class PickSettings(Settings):
     limit: int | None = option(
         None, "Pick only so many micrographs, the first by name: for a look.", group=INPUT, automatic="all", ge=1
     )
+    bytes: Signedness | None = option(None, BYTES_HELP, group=INPUT, automatic="as the files tell")
     out: FilePath | None = option(
         None, "Folder for matching/, mask/ and the lists of all.", group=OUTPUT, automatic="the folder of micrographs"
     )
@@ -164,6 +166,7 @@ class EvaluatePicksSettings(Settings):
     suffix: Suffix | None = option(
         None, "Which picks, as for `boxnet pick`.", group=INPUT, automatic="the only one there is"
     )
+    bytes: Signedness | None = option(None, BYTES_HELP, group=INPUT, automatic="as when picking")
     tolerance: float | None = option(
         None,
         "Largest distance of a pick from the truth.",

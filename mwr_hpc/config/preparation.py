@@ -7,7 +7,8 @@ from pydantic import ValidationInfo, model_validator
 
 from mwr_hpc.config.checks import check_multiple
 from mwr_hpc.config.fields import Settings, is_incomplete, option
-from mwr_hpc.config.values import FilePath, FilePaths, TiltRange
+from mwr_hpc.config.values import BYTES_HELP, FilePath, FilePaths, TiltRange
+from mwr_hpc.io.mrc_fields import Signedness
 
 INPUT, OUTPUT, METHOD, RESOURCES = "Input", "Output", "Method", "Resources"
 
@@ -38,6 +39,7 @@ class CohortSettings(Settings):
         None, "Folder of masks named <id>.mrc or <id>_mask.mrc.", group=INPUT, must_exist="folder"
     )
     allow_missing_masks: bool = option(False, "List a tomogram without a mask too.", group=INPUT)
+    bytes: Signedness | None = option(None, BYTES_HELP, group=INPUT, automatic="as the files tell")
     group: str | None = option(
         None, "Name of the group of these tomograms; train takes one group with --group.", group=OUTPUT
     )
@@ -61,6 +63,7 @@ class MakeMaskSettings(Settings):
         None, "A tomogram, or a folder of them.", group=INPUT, positional=True, must_exist="file or folder"
     )
     contrast: Literal["dark", "bright"] = option("dark", "Whether protein is dark or bright in the input.", group=INPUT)
+    bytes: Signedness | None = option(None, BYTES_HELP, group=INPUT, automatic="as the files tell")
     out: FilePath = option(
         Path("masks"),
         "Folder for <id>_mask.mrc; for one tomogram it may be the mask itself (.mrc).",
@@ -158,6 +161,7 @@ class CheckSettings(Settings):
     )
     allow_missing_masks: bool = option(False, "Tomograms without a mask are meant to be without.", group=INPUT)
     group: str | None = option(None, "Only this group of a list.", group=INPUT)
+    bytes: Signedness | None = option(None, BYTES_HELP, group=INPUT, automatic="as the files tell")
     cube_size: int = option(
         64, "As for train: a mask must leave places for such cubes.", group=METHOD, unit="voxels", ge=1
     )

@@ -15,7 +15,8 @@ from mwr_hpc.config.fields import Settings, is_incomplete, option
 from mwr_hpc.config.preparation import CheckSettings, CohortSettings, GenerateNoiseSettings, MakeMaskSettings
 from mwr_hpc.config.runs import CancelSettings, RetrySettings, StatusSettings
 from mwr_hpc.config.training import TrainSettings
-from mwr_hpc.config.values import DeviceIndices, FilePath, FilePaths, Size3, TiltRange
+from mwr_hpc.config.values import BYTES_HELP, DeviceIndices, FilePath, FilePaths, Size3, TiltRange
+from mwr_hpc.io.mrc_fields import Signedness
 
 __all__ = [
     "COMMANDS",
@@ -52,6 +53,7 @@ class ConvertSettings(Settings):
         positional=True,
         must_exist="file or folder",
     )
+    bytes: Signedness | None = option(None, BYTES_HELP, group=INPUT, automatic="as the files tell")
     out: FilePath = option(Path("converted"), "Folder for <id>.ome.zarr.", group=OUTPUT)
     preprocessing_ncpus: int | None = option(None, "Processes.", group=RESOURCES, automatic="all cores", ge=1)
 
@@ -107,6 +109,7 @@ class PredictSettings(Settings):
     contrast: Literal["dark", "bright"] | None = option(
         None, "Whether protein is dark or bright in the input.", group=INPUT, automatic="as in training"
     )
+    bytes: Signedness | None = option(None, BYTES_HELP, group=INPUT, automatic="as the files tell")
     out: FilePath = option(Path("corrected"), "Folder for <id>_corrected.mrc.", group=OUTPUT)
     dtype: Literal["float32", "float16"] = option("float32", "Of the corrected tomograms.", group=OUTPUT)
     format: Literal["mrc", "ome-zarr", "both"] = option("mrc", "Of the corrected tomograms.", group=OUTPUT)
@@ -198,6 +201,7 @@ class EvaluateSettings(Settings):
         None, "Lowest and highest tilt (required).", group=INPUT, unit="degrees", values=2
     )
     flip_tilt: bool = option(False, "The tilt angles have the other sign (some packages).", group=INPUT)
+    bytes: Signedness | None = option(None, BYTES_HELP, group=INPUT, automatic="as the files tell")
 
     @model_validator(mode="after")
     def _tomogram_and_tilts(self, info: ValidationInfo) -> Self:
@@ -226,6 +230,7 @@ class SimulateSettings(Settings):
     density_maps: FilePaths = option(
         (), "MRC files of one macromolecule each; none: built-in shapes.", group=SPECIMEN, must_exist="file"
     )
+    bytes: Signedness | None = option(None, BYTES_HELP, group=SPECIMEN, automatic="as the files tell")
     particles: int | None = option(
         None, "Macromolecules.", group=SPECIMEN, automatic="as many as --crowding takes", ge=0
     )

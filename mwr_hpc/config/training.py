@@ -7,7 +7,8 @@ from pydantic import ValidationInfo, field_validator, model_validator
 
 from mwr_hpc.config.checks import check_crop, check_multiple, check_one_place, default_crop_size
 from mwr_hpc.config.fields import Settings, is_incomplete, option
-from mwr_hpc.config.values import DeviceIndices, FilePath, TiltRange
+from mwr_hpc.config.values import BYTES_HELP, DeviceIndices, FilePath, TiltRange
+from mwr_hpc.io.mrc_fields import Signedness
 
 INPUT, RUN, METHOD, NOISE = "Input", "Run", "Method", "Noise"
 TRAINING, NETWORK, RESOURCES, CLUSTER = "Training", "Network", "Resources", "Cluster"
@@ -61,6 +62,7 @@ class TrainSettings(Settings):
     normalize_percentile: bool = option(
         False, "Scale each tomogram by its 4th and 96th percentiles, not by mean and standard deviation.", group=INPUT
     )
+    bytes: Signedness | None = option(None, BYTES_HELP, group=INPUT, automatic="as the files tell")
 
     filter_base: int = option(64, "Filters of the first level.", group=NETWORK, ge=1)
     unet_depth: int = option(3, "Times the U-Net halves its cube.", group=NETWORK, ge=1, le=6)

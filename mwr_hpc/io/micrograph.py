@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from mwr_hpc.errors import InputError
 from mwr_hpc.io import tiff
 from mwr_hpc.io.mrc import open_mrc
+from mwr_hpc.io.mrc_bytes import mask_values
+from mwr_hpc.io.mrc_fields import Signedness
+from mwr_hpc.io.mrc_header import MrcHeader, read_header
 from mwr_hpc.numerics.normalization import LARGEST_VALUE
 
 MRC_SUFFIXES = (".mrc",)
@@ -79,7 +82,18 @@ def stems_of(paths: Iterable[Path]) -> dict[str, list[Path]]:
     return by_stem
 
 
-def pixel_size_of(path: Path, angpix: float | None) -> float:
+def header_of(path: Path, signedness: Signedness | None = None) -> MrcHeader | None:
+    """Read the header of a micrograph; None for TIFF.
+
+    Raises
+    ------
+    InputError
+        See `read_header`.
+    """
+    return read_header(path, signedness) if path.suffix.lower() in MRC_SUFFIXES else None
+
+
+def pixel_size_of(path: Path, angpix: float | None, signedness: Signedness | None = None) -> float:
     """The pixel size of a micrograph in angstrom, from its header alone.
 
     Parameters
@@ -88,6 +102,8 @@ def pixel_size_of(path: Path, angpix: float | None) -> float:
         The micrograph.
     angpix
         What the user says, or None.
+    signedness
+        Of an MRC file's bytes; None where it tells.
 
     Raises
     ------
@@ -95,10 +111,10 @@ def pixel_size_of(path: Path, angpix: float | None) -> float:
         The file is no micrograph, nobody says its pixel size, or header and user contradict one another.
     """
     found = 0.0
-    if path.suffix.lower() in MRC_SUFFIXES:
-        sections, y, x = _mrc_layout(path)
-        if sections != 1:
-            raise InputError(f"{path}: found {sections} sections, expected one image; average the movie first")
+    if (header := header_of(path, signedness)) is not None:
+        _, y, x = header.voxel_size
+        if header.shape[0] != 1:
+            raise InputError(f"{path}: found {header.shape[0]} sections, expected one image; average the movie first")
         if not same_pixel_size(y, x):
             raise InputError(f"{path}: pixels of {x:g} x {y:g} A in the header; expected square ones: correct it")
         found = x
@@ -113,7 +129,7 @@ def pixel_size_of(path: Path, angpix: float | None) -> float:
     return found if known else float(angpix or 0.0)
 
 
-def read_micrograph(path: Path, angpix: float | None = None) -> Micrograph:
+def read_micrograph(path: Path, angpix: float | None = None, signedness: Signedness | None = None) -> Micrograph:
     """Read a micrograph.
 
     Parameters
@@ -122,15 +138,18 @@ def read_micrograph(path: Path, angpix: float | None = None) -> Micrograph:
         MRC (an image, or one section) or TIFF.
     angpix
         Its pixel size in angstrom, where the file does not tell.
+    signedness
+        Of an MRC file's bytes; None where it tells.
 
     Raises
     ------
     InputError
         See `pixel_size_of`; or the file is damaged, or its values are not finite or all the same.
     """
-    pixel_size = pixel_size_of(path, angpix)
+    pixel_size = pixel_size_of(path, angpix, signedness)
     image: NDArray[Any]
-    image = np.asarray(open_mrc(path).data[0]) if path.suffix.lower() in MRC_SUFFIXES else tiff.read_image(path)
+    of_mrc = path.suffix.lower() in MRC_SUFFIXES
+    image = np.asarray(open_mrc(path, signedness).data[0]) if of_mrc else tiff.read_image(path)
     low, high = image.min(), image.max()
     if not -LARGEST_VALUE <= low <= high <= LARGEST_VALUE:
         usable = np.abs(np.nan_to_num(np.asarray(image, np.float64), nan=np.inf)) <= LARGEST_VALUE
@@ -162,7 +181,18 @@ def require_one_pixel_size(pixel_sizes: Sequence[tuple[Path, float]]) -> float:
     return size
 
 
-def _mrc_layout(path: Path) -> tuple[int, float, float]:
-    header = open_mrc(path).header
-    _, y, x = header.voxel_size
-    return header.shape[0], y, x
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """Read a mask of contamination, MRC or TIFF: True where it is more than a half, of bytes see `mask_values`.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or holds more than one image.
+    """
+    if path.suffix.lower() not in MRC_SUFFIXES:
+        return tiff.read_mask(path)
+    volume = open_mrc(path, "unsigned")
+    if volume.shape[0] != 1:
+        raise InputError(f"{path}: a mask of {volume.shape[0]} sections; expected one image")
+    mask: NDArray[np.bool_] = mask_values(volume.data[0]) > 0.5
+    return mask

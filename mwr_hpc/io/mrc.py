@@ -1,5 +1,6 @@
 """MRC volumes: read through a memory map, written section by section with the same bytes for the same voxels."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from mwr_hpc.io.atomic import disk_full_reported, target_of
 from mwr_hpc.io.finite import require_finite
-from mwr_hpc.io.mrc_header import MODES, MrcHeader, Shape, Triple, as_triple, new_header, read_header
+from mwr_hpc.io.mrc_fields import MODES, Signedness
+from mwr_hpc.io.mrc_header import MrcHeader, Shape, Triple, as_triple, new_header, read_header
 
 Array = NDArray[Any]
 
@@ -63,19 +65,30 @@ class MrcVolume:
         if not 0 <= start < stop <= nz:
             raise IndexError(f"sections {start} to {stop} of {nz}")
         dtype = self.header.dtype
-        offset = len(self.header.to_bytes()) + start * ny * nx * dtype.itemsize
+        offset = self._first_voxel + start * ny * nx * dtype.itemsize
         return np.memmap(self.path, dtype, "r", offset, (stop - start, ny, nx))
 
+    def around(self) -> tuple[bytes, bytes]:
+        """Read what lies before and behind the voxels, as it is in the file whatever had to be assumed to read it."""
+        with self.path.open("rb") as stream:
+            before = stream.read(self._first_voxel)
+            stream.seek(self._first_voxel + math.prod(self.shape) * self.header.dtype.itemsize)
+            return before, stream.read()
 
-def open_mrc(path: Path) -> MrcVolume:
-    """Open an MRC file (image or volume) for reading.
+    @property
+    def _first_voxel(self) -> int:
+        return len(self.header.to_bytes())
+
+
+def open_mrc(path: Path, signedness: Signedness | None = None) -> MrcVolume:
+    """Open an MRC file (image or volume) for reading; bytes are read as `signedness` says, or as the file tells.
 
     Raises
     ------
     InputError
         The file cannot be read as MRC; see `read_header`.
     """
-    return MrcVolume(path, read_header(path))
+    return MrcVolume(path, read_header(path, signedness))
 
 
 class MrcWriter:

@@ -8,6 +8,7 @@ mwrTiltMin, mwrTiltMax    tilt range in degrees; by default the command's
 mwrMaskPath               mask
 mwrEvenPath, mwrOddPath   reconstructions from the even and the odd frames or tilts
 mwrGroup                  name of the group, such as a data set or session
+mwrBytes                  "signed" or "unsigned": how bytes of mode 0 are read, where the file leaves it open
 ========================  ======================================================================
 
 What other programs write is read too, where a list has none of these:
@@ -29,6 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mwr_hpc.errors import InputError
+from mwr_hpc.io.mrc_fields import Signedness
 from mwr_hpc.io.star_text import StarTable, read_tables, write_table
 from mwr_hpc.io.volume import is_volume_name
 
@@ -41,6 +43,7 @@ MASK = ("mwrMaskPath", "rlnMaskName")
 EVEN = ("mwrEvenPath", "rlnTomoReconstructedTomogramHalf1")
 ODD = ("mwrOddPath", "rlnTomoReconstructedTomogramHalf2")
 GROUP = "mwrGroup"
+BYTES = "mwrBytes"
 BLOCK = "tomograms"
 MISSING = ("", "none", "<na>", "nan", "null")
 
@@ -61,6 +64,8 @@ class TomogramRow:
         (min, max) in degrees.
     tilts
         File of the tilt angles (see `mwr_hpc.io.tilts`), which says the range where `tilt_range` does not.
+    signedness
+        Of an MRC file's bytes.
     """
 
     path: Path
@@ -72,6 +77,7 @@ class TomogramRow:
     odd: Path | None = None
     group: str | None = None
     tilts: Path | None = None
+    signedness: Signedness | None = None
 
 
 def read_tomogram_list(path: Path) -> list[TomogramRow]:
@@ -115,6 +121,7 @@ def rows_of_group(source: Path, rows: list[TomogramRow], group: str | None) -> l
 
 def write_tomogram_list(path: Path, rows: Sequence[TomogramRow]) -> None:
     """Write a STAR list of tomograms, atomically; paths are written as they are."""
+    any_stated = any(row.signedness for row in rows)
     records = [
         {
             "rlnTomoName": row.name,
@@ -126,6 +133,7 @@ def write_tomogram_list(path: Path, rows: Sequence[TomogramRow]) -> None:
             "mwrEvenPath": row.even,
             "mwrOddPath": row.odd,
             "mwrGroup": row.group,
+            **({BYTES: row.signedness} if any_stated else {}),
         }
         for row in rows
     ]
@@ -195,6 +203,7 @@ class _Row:
             odd=self._path(*ODD),
             group=self.record.get(GROUP),
             tilts=self._path(SERIES),
+            signedness=self._signedness(),
         )
 
     def _voxel_size(self) -> float | None:
@@ -214,6 +223,15 @@ class _Row:
                     f"{self.source}: line {self.line} gives only one of {columns[0]} and {columns[1]}; give both"
                 )
         return None
+
+    def _signedness(self) -> Signedness | None:
+        match self.record.get(BYTES):
+            case None | "signed" | "unsigned" as known:
+                return known
+            case unknown:
+                raise InputError(
+                    f"{self.source}: line {self.line} has {unknown} as {BYTES}; expected signed or unsigned, or none"
+                )
 
     def _path(self, *columns: str) -> Path | None:
         text = next((text for column in columns if (text := self.record.get(column)) is not None), None)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mwr_hpc.io.mrc import MrcVolume, open_mrc
+from mwr_hpc.io.mrc_fields import Signedness
 from mwr_hpc.io.mrc_header import MrcHeader, Shape, Triple, require_volume
 
 MRC_SUFFIXES = (".mrc", ".rec", ".map")
@@ -66,8 +67,8 @@ def is_volume_name(name: str) -> bool:
     return name.lower().endswith((*MRC_SUFFIXES, OME_ZARR_SUFFIX))
 
 
-def open_volume(path: Path) -> Volume:
-    """Open an MRC file or an OME-Zarr directory as a volume.
+def open_volume(path: Path, signedness: Signedness | None = None) -> Volume:
+    """Open an MRC file or an OME-Zarr directory as a volume; `signedness` is that of an MRC file's bytes, if known.
 
     Raises
     ------
@@ -79,7 +80,7 @@ def open_volume(path: Path) -> Volume:
         from mwr_hpc.io.ome_zarr import open_ome_zarr
 
         return open_ome_zarr(path)
-    volume = open_mrc(path)
+    volume = open_mrc(path, signedness)
     require_volume(path, volume.header)
     return volume
 

@@ -114,8 +114,9 @@ def check_tomogram(entry: TomogramEntry, sizes: CheckSizes, full: bool) -> Tomog
         Read every section in search of bad voxels.
     """
     findings = list(_of_header(entry, sizes))
+    findings += [Finding("warning", entry.id, f"{path}: {note}") for path, note in entry.notes]
     try:
-        volume = open_volume(entry.path)
+        volume = open_volume(entry.path, entry.signedness)
         if bad := _bad_values(volume, full):
             return TomogramReport(entry, findings=(*findings, Finding("error", entry.id, f"{entry.path}: {bad}")))
         try:

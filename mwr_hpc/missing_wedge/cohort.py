@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mwr_hpc.errors import InputError
+from mwr_hpc.io.mrc_fields import Signedness
 from mwr_hpc.io.star import TomogramRow, read_tomogram_list, rows_of_group, write_tomogram_list
 from mwr_hpc.io.tilts import read_tilt_range
 from mwr_hpc.io.volume import MRC_SUFFIXES, OME_ZARR_SUFFIX, is_ome_zarr, volume_files
@@ -16,7 +17,11 @@ KINDS = ", ".join((*MRC_SUFFIXES, OME_ZARR_SUFFIX))
 
 
 def cohort_from_folder(
-    input_dir: Path, tilt_range: TiltRange | None, mask_dir: Path | None = None, allow_missing_masks: bool = False
+    input_dir: Path,
+    tilt_range: TiltRange | None,
+    mask_dir: Path | None = None,
+    allow_missing_masks: bool = False,
+    signedness: Signedness | None = None,
 ) -> Cohort:
     """Take all .mrc, .rec and .map files and .ome.zarr directories of a folder (not of its subfolders).
 
@@ -30,6 +35,8 @@ def cohort_from_folder(
         Where the masks are: ``<id>.mrc`` or ``<id>_mask.mrc``, or OME-Zarr of such a name.
     allow_missing_masks
         Whether a tomogram without a mask is used as a whole.
+    signedness
+        Of MRC files' bytes, whatever the files say; None where they tell themselves.
 
     Raises
     ------
@@ -39,7 +46,9 @@ def cohort_from_folder(
     if not input_dir.is_dir():
         raise InputError(f"{input_dir}: there is no such folder; give the folder of the tomograms")
     rows = [TomogramRow(path.absolute()) for path in tomograms_in(input_dir)]
-    return cohort_from_rows(input_dir, rows, lambda row: tilt_range, mask_dir, allow_missing_masks)
+    return cohort_from_rows(
+        input_dir, rows, lambda row: tilt_range, mask_dir, allow_missing_masks, signedness=signedness
+    )
 
 
 def tomogram_files(paths: Sequence[Path]) -> list[Path]:
@@ -56,7 +65,9 @@ def _without_folders(paths: Sequence[Path], files_in: Callable[[Path], list[Path
     return [file for path in paths for file in (files_in(path) if path.is_dir() and not is_ome_zarr(path) else [path])]
 
 
-def cohort_from_files(paths: Sequence[Path], tilt_range: TiltRange | None) -> Cohort:
+def cohort_from_files(
+    paths: Sequence[Path], tilt_range: TiltRange | None, signedness: Signedness | None = None
+) -> Cohort:
     """Take the files that are named, without masks.
 
     Parameters
@@ -65,6 +76,8 @@ def cohort_from_files(paths: Sequence[Path], tilt_range: TiltRange | None) -> Co
         MRC files, or OME-Zarr.
     tilt_range
         (min, max) in degrees, of all tomograms; None when it is not known or does not matter.
+    signedness
+        Of MRC files' bytes, whatever the files say; None where they tell themselves.
 
     Raises
     ------
@@ -72,7 +85,9 @@ def cohort_from_files(paths: Sequence[Path], tilt_range: TiltRange | None) -> Co
         No file can be used, or two have the same id.
     """
     rows = [TomogramRow(path.absolute()) for path in paths]
-    return cohort_from_rows("the inputs", rows, lambda row: tilt_range, None, False, for_list=False)
+    return cohort_from_rows(
+        "the inputs", rows, lambda row: tilt_range, None, False, for_list=False, signedness=signedness
+    )
 
 
 def cohort_from_list(
@@ -83,6 +98,7 @@ def cohort_from_list(
     flip_tilt: bool = False,
     group: str | None = None,
     alone: bool = False,
+    signedness: Signedness | None = None,
 ) -> Cohort:
     """Take the tomograms of a STAR list; see `mwr_hpc.io.star` for its columns.
 
@@ -100,6 +116,8 @@ def cohort_from_list(
         Take those of this group alone.
     alone
         Ignore the list's masks and halves, which then need not exist, nor need the files of tilt angles.
+    signedness
+        Of MRC files' bytes, whatever the list or the files say; None where they tell themselves.
 
     Raises
     ------
@@ -116,7 +134,9 @@ def cohort_from_list(
             row = replace(row, tilts=None)
         return tilt_range or listed_tilt_range(row, flip_tilt)
 
-    return cohort_from_rows(star, rows, tilts_of, mask_dir, allow_missing_masks, for_list=not alone)
+    return cohort_from_rows(
+        star, rows, tilts_of, mask_dir, allow_missing_masks, for_list=not alone, signedness=signedness
+    )
 
 
 def listed_tilt_range(row: TomogramRow, flip_tilt: bool) -> TiltRange | None:
@@ -163,6 +183,7 @@ def write_cohort(star: Path, entries: Sequence[TomogramEntry]) -> None:
                 even=entry.even,
                 odd=entry.odd,
                 group=entry.group,
+                signedness=entry.stated_signedness,
             )
             for entry in entries
         ],

@@ -26,7 +26,8 @@ def convert_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
     inputs
         "tomogram": an MRC file, or an OME-Zarr directory.
     parameters
-        "voxel_size" in angstrom where the file is known to state none.
+        "voxel_size" in angstrom where the file is known to state none; "bytes", "signed" or "unsigned", where the file
+        does not tell how to read them.
     output
         The OME-Zarr directory to create.
 
@@ -45,7 +46,7 @@ def convert_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
         No space is left.
     """
     path = inputs["tomogram"]
-    volume = open_volume(path)
+    volume = open_volume(path, parameters.get("bytes"))
     proof = path / "zarr.json" if is_ome_zarr(path) else path
     before = proof.stat()
     interior = getattr(volume, "attributes", {}).get("interior")  # one section of OME-Zarr costs as much as many
@@ -92,7 +93,8 @@ def convert_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
 def _copy(volume: Volume, interior: Box, writer: OmeZarrWriter) -> tuple[dict[str, Any], int]:
     """Write all voxels; return the statistics of the interior and the CRC-32 of the file."""
     accumulator = StatisticsAccumulator(volume.shape, interior)
-    checksum = zlib.crc32(volume.header.to_bytes() if isinstance(volume, MrcVolume) else b"")
+    before, behind = volume.around() if isinstance(volume, MrcVolume) else (b"", b"")
+    checksum = zlib.crc32(before)
     for start, stop in writer.layers:
         slab = read_sections(volume, start, stop)
         if bad := accumulator.add(start, slab):
@@ -103,4 +105,4 @@ def _copy(volume: Volume, interior: Box, writer: OmeZarrWriter) -> tuple[dict[st
             )
         writer.write(start, slab)
         checksum = zlib.crc32(slab.view(np.uint8).data, checksum)
-    return accumulator.result().to_record(), checksum
+    return accumulator.result().to_record(), zlib.crc32(behind, checksum)

@@ -103,7 +103,8 @@ def correct_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
         "tilt_range"; "cube_size" and "crop_size", core and tile edge, or None; "batch_size"; "keep_measured": put each
         tile's measured Fourier values back; "dtype": "float32" or "float16"; "contrast": "dark", "bright" or None for
         that of training; "format": "mrc" or "ome-zarr"; "voxel_size" in angstrom where the tomogram is known to state
-        none; "gpuID" where devices were chosen.
+        none; "bytes", "signed" or "unsigned", where it does not tell how to read them; "gpuID" where devices were
+        chosen.
     output
         The file or directory to write, with the voxel size, origin, header and grey values of the input.
 
@@ -123,7 +124,7 @@ def correct_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
     DiskFullError
         No space is left.
     """
-    volume = open_volume(inputs["tomogram"])
+    volume = open_volume(inputs["tomogram"], parameters.get("bytes"))
     predictor = Predictor(inputs["model"], parameters["batch_size"], devices=parameters.get("gpuID"))
     training_set = predictor.description["training_set"]
     statistics = _statistics(volume)

@@ -8,12 +8,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from mwr_hpc.errors import InputError
+from mwr_hpc.io.mrc_bytes import claims_unsigned
+from mwr_hpc.io.mrc_fields import Signedness
 from mwr_hpc.io.mrc_header import MrcHeader, read_header, require_volume
 from mwr_hpc.io.star import TomogramRow
 from mwr_hpc.io.star_text import is_one_value
 from mwr_hpc.io.volume import OME_ZARR_SUFFIX, Volume, is_ome_zarr, open_volume
 from mwr_hpc.numerics.wedge import TiltRange, check_tilt_range
+
+MISREAD = (
+    "holds signed bytes, but the header of the MRC file that it was made from says that they are unsigned, which "
+    "version 0.1.0 did not heed; convert that file again"
+)
+"""Said of OME-Zarr."""
 
 MASK_END = "_mask"
 """Added to the id in the name of a tomogram's mask."""
@@ -41,6 +51,12 @@ class TomogramEntry:
         Of the list, where the file says none; otherwise None.
     group
         Name of the data set or session.
+    signedness
+        How its bytes are to be read, where its file is not read so by itself (see `MrcHeader.told_signedness`).
+    stated_signedness
+        Of the list or the command, which may have said it of all files.
+    notes
+        What had to be assumed to read its files, in words.
     """
 
     id: str
@@ -53,6 +69,9 @@ class TomogramEntry:
     odd: Path | None = None
     group: str | None = None
     stated_voxel_size: float | None = None
+    signedness: Signedness | None = None
+    stated_signedness: Signedness | None = None
+    notes: tuple[tuple[Path, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,11 +95,13 @@ def cohort_from_rows(
     allow_missing_masks: bool,
     *,
     for_list: bool = True,
+    signedness: Signedness | None = None,
 ) -> Cohort:
     """Take the tomograms of these rows, which come from `source`; see `cohort.cohort_from_list` for the rest.
 
     `tilts_of` gives each its tilt range in degrees; where it raises InputError, that tomogram is a problem. So is one
-    whose name cannot be written in a list, if the cohort is to be written in one.
+    whose name cannot be written in a list, if the cohort is to be written in one. `signedness` is that of all files'
+    bytes, whatever a row says.
     """
     named = _by_id(source, rows)
     ranges: dict[str, TiltRange | None] = {}
@@ -103,7 +124,8 @@ def cohort_from_rows(
     entries = []
     for identifier, row in sorted(named.items()):
         try:
-            entries.append(_entry(identifier, row, ranges[identifier], masks[identifier]))
+            stated = signedness or row.signedness
+            entries.append(_entry(identifier, row, ranges[identifier], masks[identifier], stated))
         except InputError as error:
             problems[identifier] = str(error)
     if not entries:
@@ -166,15 +188,23 @@ def _require_listable(*names: str | Path) -> None:
             )
 
 
-def _entry(identifier: str, row: TomogramRow, tilt_range: TiltRange | None, mask: Path | None) -> TomogramEntry:
+def _entry(
+    identifier: str, row: TomogramRow, tilt_range: TiltRange | None, mask: Path | None, signedness: Signedness | None
+) -> TomogramEntry:
     """Read the headers of a tomogram and of what belongs to it; raise InputError where they do not fit."""
-    header = _header(row.path)
+    header = _header(row.path, signedness)
+    told, notes = None, _notes(row.path, header)
     if isinstance(header, MrcHeader):
         require_volume(row.path, header)
+        told = header.told_signedness(signedness)
     for what, path in (("mask", mask), ("even half", row.even), ("odd half", row.odd)):
-        if path is not None and (shape := _header(path).shape) != header.shape:
+        if path is None:
+            continue
+        other = _header(path, "unsigned")  # as masks are; of halves only the shape is needed
+        notes += _notes(path, other)
+        if other.shape != header.shape:
             raise InputError(
-                f"{path}: the {what} has {shape} voxels (z, y, x), its tomogram {row.path} has {header.shape}; "
+                f"{path}: the {what} has {other.shape} voxels (z, y, x), its tomogram {row.path} has {header.shape}; "
                 "give one on the very same grid"
             )
     stated = row.voxel_size or 0.0
@@ -190,8 +220,20 @@ def _entry(identifier: str, row: TomogramRow, tilt_range: TiltRange | None, mask
         odd=row.odd,
         group=row.group,
         stated_voxel_size=None if min(z, y, x) > 0 else row.voxel_size,
+        signedness=told,
+        stated_signedness=signedness,
+        notes=notes,
     )
 
 
-def _header(path: Path) -> MrcHeader | Volume:
-    return open_volume(path) if is_ome_zarr(path) else read_header(path)
+def _header(path: Path, signedness: Signedness | None) -> MrcHeader | Volume:
+    return open_volume(path) if is_ome_zarr(path) else read_header(path, signedness)
+
+
+def _notes(path: Path, header: MrcHeader | Volume) -> tuple[tuple[Path, str], ...]:
+    if isinstance(header, MrcHeader):
+        return tuple((path, note) for note in header.notes)
+    source = header.mrc_header
+    if source is None or source.stamped_signedness or header.data.dtype != np.int8:
+        return ()
+    return ((path, MISREAD),) if claims_unsigned(source.densities) else ()

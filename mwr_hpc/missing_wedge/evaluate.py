@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mwr_hpc.errors import InputError
-from mwr_hpc.io.volume import open_volume
+from mwr_hpc.events import Emit, Notice, ignore
+from mwr_hpc.io.mrc_fields import Signedness
+from mwr_hpc.io.volume import Volume, open_volume
 from mwr_hpc.numerics.change import EMPTY_BELOW, UNCHANGED_BELOW, change_of
 from mwr_hpc.numerics.metrics import AgainstTruth, agreement, evaluate, wedge_fill
 from mwr_hpc.numerics.wedge import TiltRange
@@ -63,7 +65,14 @@ class Evaluation:
         return asdict(self) | {"contrast_inverted": self.contrast_inverted, "judgement": self.judgement}
 
 
-def evaluate_tomogram(path: Path, truth: Path | None, before: Path | None, tilt_range: TiltRange) -> Evaluation:
+def evaluate_tomogram(
+    path: Path,
+    truth: Path | None,
+    before: Path | None,
+    tilt_range: TiltRange,
+    signedness: Signedness | None = None,
+    emit: Emit = ignore,
+) -> Evaluation:
     """Judge a tomogram.
 
     Parameters
@@ -76,18 +85,26 @@ def evaluate_tomogram(path: Path, truth: Path | None, before: Path | None, tilt_
         What the tomogram was made from, or None.
     tilt_range
         (tilt_min, tilt_max) in degrees.
+    signedness
+        Of MRC files' bytes; None where the files tell.
+    emit
+        Called with what had to be assumed to read the files.
 
     Raises
     ------
     InputError
         When a file cannot be read or used, or shapes differ.
     """
-    volume, voxel_size = _read(path)
-    earlier = None if before is None else _read(before, like=(path, volume))[0]
-    known = None if truth is None else _read(truth, like=(path, volume))[0]
+    opened = {file: open_volume(file, signedness) for file in (path, before, truth) if file is not None}
+    for file, one in opened.items():
+        for note in one.mrc_header.notes if one.mrc_header else ():
+            emit(Notice(f"{file}: {note}", warning=True))
+    volume = _read(opened[path])
+    earlier = None if before is None else _read(opened[before], like=(path, volume))
+    known = None if truth is None else _read(opened[truth], like=(path, volume))
     change = None if earlier is None else change_of([(earlier, volume)], tilt_range)
     return Evaluation(
-        voxel_size=voxel_size,
+        voxel_size=opened[path].voxel_size[2],
         wedge_fill=wedge_fill(volume, tilt_range) if change is None else change.wedge_fill,
         wedge_fill_before=None if change is None else change.wedge_fill_before,
         agreement=None if earlier is None else agreement(earlier, volume, tilt_range),
@@ -125,9 +142,9 @@ def _on_the_rest(found: Evaluation) -> str:
     return f"{changed[0].upper()}{changed[1:]}."
 
 
-def _read(path: Path, like: tuple[Path, NDArray[np.float32]] | None = None) -> tuple[NDArray[np.float32], float]:
-    """Read a volume whole, with its voxel size; refuse what no figure can be made of."""
-    opened = open_volume(path)
+def _read(opened: Volume, like: tuple[Path, NDArray[np.float32]] | None = None) -> NDArray[np.float32]:
+    """Read a volume whole; refuse what no figure can be made of."""
+    path = opened.path
     if like is not None and opened.shape != like[1].shape:
         raise InputError(
             f"{path}: {opened.shape} voxels (z, y, x), but {like[0]} has {like[1].shape}; give volumes of one grid"
@@ -138,4 +155,4 @@ def _read(path: Path, like: tuple[Path, NDArray[np.float32]] | None = None) -> t
         raise InputError(f"{path}: holds NaN or infinite voxels; expected finite numbers: make the volume again")
     if low == high:
         raise InputError(f"{path}: all voxels have the value {low:g}; there is nothing to judge")
-    return volume, opened.voxel_size[2]
+    return volume

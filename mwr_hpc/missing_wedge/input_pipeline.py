@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mwr_hpc.errors import InputError
+from mwr_hpc.io.mrc_fields import Signedness
 from mwr_hpc.io.volume import MRC_SUFFIXES, Volume, mrc_files, open_volume
 from mwr_hpc.missing_wedge.cube_arrays import CubeReader, as_float32
 from mwr_hpc.missing_wedge.pair_reader import PairDataset, Sample
@@ -27,6 +28,8 @@ class NoiseVolumes:
         What `generate_noise` wrote, or a folder of MRC volumes.
     cube_size
         Edge of the cubes.
+    signedness
+        Of the bytes of MRC volumes; None where the files tell.
 
     Raises
     ------
@@ -34,7 +37,7 @@ class NoiseVolumes:
         The folder holds no volume, or one that is smaller than the cube.
     """
 
-    def __init__(self, folder: Path, cube_size: int) -> None:
+    def __init__(self, folder: Path, cube_size: int, signedness: Signedness | None = None) -> None:
         self._size = cube_size
         self._generated = CubeReader(folder) if (folder / "zarr.json").exists() else None
         if self._generated is not None:
@@ -46,7 +49,7 @@ class NoiseVolumes:
                 f"{folder}: no noise volumes ({', '.join(MRC_SUFFIXES)}) in it; name a folder that has some, make some "
                 "with `mwr-hpc generate-noise`, or leave --noise_dir out"
             )
-        self._volumes: list[Volume] = [open_volume(path) for path in paths]
+        self._volumes: list[Volume] = [open_volume(path, signedness) for path in paths]
         for volume in self._volumes:
             self._require_size(volume.path, volume.shape)
 

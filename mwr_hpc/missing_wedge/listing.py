@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mwr_hpc.errors import InputError
+from mwr_hpc.io.mrc_fields import Signedness
 from mwr_hpc.io.star import TomogramRow, read_tomogram_list, rows_of_group
 from mwr_hpc.io.tilts import SUFFIXES, find_tilts, read_tilt_range
 from mwr_hpc.io.volume import is_ome_zarr
@@ -24,6 +25,7 @@ def collect_cohort(
     allow_missing_masks: bool = False,
     group: str | None = None,
     option_wins: bool = False,
+    signedness: Signedness | None = None,
 ) -> Cohort:
     """Collect tomograms; only headers are read.
 
@@ -43,6 +45,8 @@ def collect_cohort(
         Of lists, take this group alone.
     option_wins
         Whether `tilt_range` is that of all tomograms, whatever a list gives.
+    signedness
+        Of MRC files' bytes, whatever lists or the files say; None where they tell themselves.
 
     Returns
     -------
@@ -68,7 +72,7 @@ def collect_cohort(
         return effective_tilt_range(read_tilt_range(_tilts_in(tlt_dir, row)), flip_tilt)
 
     source = inputs[0] if len(inputs) == 1 else "the inputs"
-    return cohort_from_rows(source, rows, tilts_of, mask_dir, allow_missing_masks)
+    return cohort_from_rows(source, rows, tilts_of, mask_dir, allow_missing_masks, signedness=signedness)
 
 
 def _tilts_in(folder: Path, row: TomogramRow) -> Path:

@@ -22,7 +22,8 @@ def make_mask(inputs: Mapping[str, Path], parameters: Mapping[str, Any], output:
     inputs
         `tomogram`: MRC or OME-Zarr.
     parameters
-        `side`, `percentile`, `threshold`, `z_crop` (see `MaskTests`), and `contrast`, "dark" or "bright".
+        `side`, `percentile`, `threshold`, `z_crop` (see `MaskTests`), `contrast`, "dark" or "bright", and `bytes`,
+        "signed" or "unsigned", where the file does not tell how to read them.
     output
         The MRC file to write.
 
@@ -39,7 +40,7 @@ def make_mask(inputs: Mapping[str, Path], parameters: Mapping[str, Any], output:
         No space is left.
     """
     path = inputs["tomogram"]
-    volume = open_volume(path)
+    volume = open_volume(path, parameters.get("bytes"))
     section = _sections(volume)
     # Padding would make the specimen look denser and more varied than it is.
     interior = constant_borders(volume.shape, section)

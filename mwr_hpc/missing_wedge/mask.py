@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mwr_hpc.errors import InputError
+from mwr_hpc.io.mrc_bytes import mask_values
 from mwr_hpc.io.volume import open_volume
 
 THRESHOLD = 0.5
@@ -17,7 +18,7 @@ def load_mask(path: Path, shape: tuple[int, int, int]) -> NDArray[np.bool_]:
     Parameters
     ----------
     path
-        MRC or OME-Zarr; voxels of at least 0.5 belong to the mask.
+        MRC or OME-Zarr; voxels of at least 0.5 belong to the mask, of bytes see `mask_values`.
     shape
         (z, y, x) of the tomogram.
 
@@ -31,13 +32,13 @@ def load_mask(path: Path, shape: tuple[int, int, int]) -> NDArray[np.bool_]:
     InputError
         The mask cannot be read, has another shape, or is empty.
     """
-    volume = open_volume(path)
+    volume = open_volume(path, "unsigned")
     if volume.shape != tuple(shape):
         raise InputError(
             f"{path}: the mask has {volume.shape} voxels (z, y, x), its tomogram {tuple(shape)}; "
             "make the mask on the very same grid"
         )
-    mask: NDArray[np.bool_] = np.asarray(volume.data[:] >= THRESHOLD)
+    mask: NDArray[np.bool_] = np.asarray(mask_values(volume.data[:]) >= THRESHOLD)
     if not mask.any():
         raise InputError(f"{path}: no voxel of the mask reaches {THRESHOLD}; expected 1 where there is specimen")
     return mask

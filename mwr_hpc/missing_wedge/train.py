@@ -60,8 +60,8 @@ def train_iteration(
         before, or None; "pretrained": a model to start the first iteration from, or None; "noise": a folder, or None.
     parameters
         The training options by name (filter_base, unet_depth, ..., deterministic), "iteration", "held_out_tomograms"
-        (ids that only validate) and "training_set" (what the model file tells of its data); "gpuID" where devices
-        were chosen.
+        (ids that only validate) and "training_set" (what the model file tells of its data); "noise_bytes", "signed"
+        or "unsigned", where noise volumes do not tell how to read them; "gpuID" where devices were chosen.
     output
         The model file to write (by rank 0).
     checkpoint_folder, curves_path
@@ -193,7 +193,9 @@ def _source(pairs: PairDataset, inputs: Mapping[str, Any], parameters: Mapping[s
         *(parameters[name] for name in ("iteration", "noise_level", "noise_start_iter", "noise_pause"))
     )
     folder = inputs.get("noise")
-    noise = NoiseVolumes(folder, parameters["cube_size"]) if folder is not None and level > 0 else None
+    noise = None
+    if folder is not None and level > 0:
+        noise = NoiseVolumes(folder, parameters["cube_size"], parameters.get("noise_bytes"))
     return PairSource(pairs, parameters["seed"], parameters["iteration"], noise, level)
 
 

@@ -1,11 +1,12 @@
 """``mwr-hpc boxnet examples prepare``: corrected micrographs to a store of examples, each skipped once it is done."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from mwr_hpc.boxnet.examples import INDEX, Entry, write_index
 from mwr_hpc.boxnet.matching import ExampleFiles, find_examples
+from mwr_hpc.boxnet.prepare_example import UPSIDE_DOWN
 from mwr_hpc.cluster.local_pool import local_pool
 from mwr_hpc.cluster.pool import InlinePool, Pool, available_cores
 from mwr_hpc.config.boxnet_data import PrepareExamplesSettings
@@ -13,6 +14,7 @@ from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, Notice, ShouldStop
 from mwr_hpc.io.atomic import require_writable
 from mwr_hpc.io.micrograph import pixel_size_of, require_one_pixel_size
+from mwr_hpc.pipeline.assumptions import readings_of
 from mwr_hpc.pipeline.makers import remove_damaged
 from mwr_hpc.pipeline.receipts import fingerprint
 from mwr_hpc.pipeline.result_folder import book_of, working_in
@@ -23,6 +25,9 @@ MATCHING, MASK = "matching", "mask"
 """Warp's folders beside the micrographs: picks, masks."""
 
 STAGE = "prepare_example"
+NAMED = 5
+"""Micrographs that a message names."""
+
 PARALLEL_FROM = 4
 """Micrographs that are worth the seconds in which worker processes start."""
 
@@ -59,12 +64,13 @@ def prepare_examples(settings: PrepareExamplesSettings, emit: Emit, should_stop:
     )
     if settings.masks is not None and not any(example.mask for example in examples):
         raise InputError(f"{masks}: no mask of any of the micrographs; expected <micrograph>.tif or .mrc")
-    problems = _checked_pixel_sizes(examples, settings.angpix)
+    problems = _checked_pixel_sizes(examples, settings)
     usable = [example for example in examples if example.name not in problems]
     if not usable:
         raise nothing_usable("micrographs can be used", problems)
     require_writable(store)
-    units = [_unit(example, settings, store) for example in usable]
+    readings = readings_of([example.micrograph for example in usable], settings.bytes, emit)
+    units = [_unit(example, settings, store, readings[example.micrograph]) for example in usable]
     require_own_targets(units, book_of(store))
     _tell_of_masks(usable, emit)
     done, failed = _run(units, settings.preprocessing_ncpus, store, emit, should_stop)
@@ -75,12 +81,13 @@ def prepare_examples(settings: PrepareExamplesSettings, emit: Emit, should_stop:
     return Outcome(failed, [store])
 
 
-def _checked_pixel_sizes(examples: list[ExampleFiles], angpix: float | None) -> dict[str, str]:
+def _checked_pixel_sizes(examples: list[ExampleFiles], settings: PrepareExamplesSettings) -> dict[str, str]:
     """See that all micrographs have one pixel size; return those that cannot be opened, with the reasons."""
     sizes, problems = [], {}
     for example in examples:
         try:
-            sizes.append((example.micrograph, pixel_size_of(example.micrograph, angpix)))
+            size = pixel_size_of(example.micrograph, settings.angpix, settings.bytes)
+            sizes.append((example.micrograph, size))
         except InputError as error:
             problems[example.name] = str(error)
     if sizes:
@@ -99,7 +106,19 @@ def _tell_of_masks(examples: list[ExampleFiles], emit: Emit) -> None:
         )
 
 
-def _unit(example: ExampleFiles, settings: PrepareExamplesSettings, store: Path) -> Unit:
+def _tell_of_rows(upside_down: list[str], emit: Emit) -> None:
+    """Warn of masks that fit better with their rows reversed; `upside_down` are their micrographs."""
+    if upside_down:
+        more = f" and {len(upside_down) - NAMED} more" if len(upside_down) > NAMED else ""
+        text = (
+            f"the masks of {', '.join(upside_down[:NAMED])}{more} fit their micrographs better upside down: the first "
+            "row of a TIFF is the top of the picture, that of an MRC file its bottom. Save masks that were made in the "
+            "order of an MRC file's rows as <micrograph>.mrc, or reverse their rows"
+        )
+        emit(Notice(text, warning=True))
+
+
+def _unit(example: ExampleFiles, settings: PrepareExamplesSettings, store: Path, reading: Mapping[str, str]) -> Unit:
     inputs = {
         "micrograph": example.micrograph,
         "positives": example.positives,
@@ -116,6 +135,7 @@ def _unit(example: ExampleFiles, settings: PrepareExamplesSettings, store: Path)
         parameters={
             "name": example.name,
             "merged": example.merged,
+            **reading,
             **settings.model_dump(
                 include={"angpix", "pixel_size", "contrast", "diameter", "important_weight", "border"}
             ),
@@ -140,6 +160,7 @@ def _run(
         with pool(workers) as running:
             done = runner.run(STAGE, units, running)
     failed = runner.quarantine.reasons([unit.name for unit in units])
+    _tell_of_rows([name for name, receipt in done.items() if receipt.figures.get(UPSIDE_DOWN)], emit)
     return [Entry.from_figures(receipt.figures) for receipt in done.values()], failed
 
 

@@ -66,7 +66,9 @@ def evaluate_picking(settings: EvaluatePicksSettings, emit: Emit) -> Verdict:
     tolerance = settings.tolerance or rules.diameter / 4
     evaluation = evaluate_picks(judged, rules, tolerance)
     if settings.baseline:
-        blobs, threshold = evaluate_blobs(judged, rules, tolerance, record["pixel_size"], record["contrast"])
+        signedness = settings.bytes or record.get("bytes")
+        image = (record["pixel_size"], record["contrast"], signedness)
+        blobs, threshold = evaluate_blobs(judged, rules, tolerance, *image)
         evaluation = replace(evaluation, baseline=blobs, baseline_threshold=threshold)
     return Verdict(record["name"], evaluation, failed)
 

@@ -4,7 +4,7 @@ What the network saw is kept as candidates, so that other rules need no network.
 since it was written stays as it is, and so does a mask of another origin.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, Notice, ShouldStop
 from mwr_hpc.io.atomic import disk_full_reported, require_writable, without_partials
 from mwr_hpc.io.micrograph import micrograph_files
+from mwr_hpc.pipeline.assumptions import readings_of
 from mwr_hpc.pipeline.backend import ON_THIS_HOST, Backend, Place
 from mwr_hpc.pipeline.event_log import recording
 from mwr_hpc.pipeline.makers import Makers
@@ -92,7 +93,8 @@ def pick(settings: PickSettings, emit: Emit, should_stop: ShouldStop, backend: B
     book = ReceiptBook(folder.state / "receipts", shared=share is not None)
     rules = _rules(settings, model)
     paths = micrograph_files(settings.micrographs)[: settings.limit]
-    plan = [_planned(settings, model, rules, folder, path, book) for path in paths]
+    readings = readings_of(paths, settings.bytes, emit)
+    plan = [_planned(settings, model, rules, folder, path, readings[path], book) for path in paths]
     mine = share.of(plan) if share else plan
     kept = _kept(mine, folder, book, emit)
     with (
@@ -188,7 +190,13 @@ def _rules(settings: PickSettings, model: Model) -> Rules:
 
 
 def _planned(
-    settings: PickSettings, model: Model, rules: Rules, folder: PickFolder, micrograph: Path, book: ReceiptBook
+    settings: PickSettings,
+    model: Model,
+    rules: Rules,
+    folder: PickFolder,
+    micrograph: Path,
+    reading: Mapping[str, str],
+    book: ReceiptBook,
 ) -> Planned:
     name = micrograph.stem
     stage = f"candidates_{folder.suffix}"
@@ -198,7 +206,12 @@ def _planned(
         function="mwr_hpc.boxnet.pick:pick_micrograph",
         inputs={"micrograph": micrograph, "model": model.path},
         input_keys={"micrograph": fingerprint(micrograph), "model": model.checksum},
-        parameters={"pixel_size": model.pixel_size, "angpix": settings.angpix, "contrast": settings.contrast},
+        parameters={
+            "pixel_size": model.pixel_size,
+            "angpix": settings.angpix,
+            "contrast": settings.contrast,
+            **reading,
+        },
         target=folder.candidates(name),
         receipt=book.path(stage, name),
     )
@@ -269,4 +282,5 @@ def _record(settings: PickSettings, model: Model, rules: Rules, folder: PickFold
         "angpix": settings.angpix,
         "pixel_size": model.pixel_size,
         "contrast": settings.contrast,
+        "bytes": settings.bytes,
     }

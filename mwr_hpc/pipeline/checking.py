@@ -94,6 +94,7 @@ def _collect(settings: CheckSettings) -> Cohort:
         allow_missing_masks=settings.allow_missing_masks,
         group=settings.group,
         option_wins=True,
+        signedness=settings.bytes,
     )
 
 

@@ -8,9 +8,11 @@ from mwr_hpc.events import Emit, ShouldStop
 from mwr_hpc.io.atomic import require_writable
 from mwr_hpc.io.volume import MRC_SUFFIXES, is_ome_zarr
 from mwr_hpc.missing_wedge.cohort import cohort_from_files, volumes_named
+from mwr_hpc.pipeline.assumptions import tell_assumptions
 from mwr_hpc.pipeline.receipts import fingerprint
 from mwr_hpc.pipeline.result_folder import book_of, working_in
 from mwr_hpc.pipeline.stages import Outcome, nothing_usable
+from mwr_hpc.pipeline.training_units import stated_bytes
 from mwr_hpc.pipeline.units import Unit, require_own_targets
 
 
@@ -42,7 +44,9 @@ def convert(settings: ConvertSettings, emit: Emit, should_stop: ShouldStop) -> O
     given = [path for path in settings.inputs if is_ome_zarr(path)]
     if given:
         raise InputError(f"{given[0]}: is OME-Zarr already; name MRC files ({', '.join(MRC_SUFFIXES)}) to convert")
-    cohort = cohort_from_files([path for path in volumes_named(settings.inputs) if not is_ome_zarr(path)], None)
+    files = [path for path in volumes_named(settings.inputs) if not is_ome_zarr(path)]
+    cohort = cohort_from_files(files, None, settings.bytes)
+    tell_assumptions(cohort, emit)
     units = [
         Unit(
             stage="convert",
@@ -50,7 +54,7 @@ def convert(settings: ConvertSettings, emit: Emit, should_stop: ShouldStop) -> O
             function="mwr_hpc.missing_wedge.convert:convert_tomogram",
             inputs={"tomogram": entry.path},
             input_keys={"tomogram": fingerprint(entry.path)},
-            parameters={},
+            parameters=stated_bytes(entry),
             target=settings.out / f"{entry.id}.ome.zarr",
         )
         for entry in cohort.entries

@@ -14,6 +14,7 @@ from mwr_hpc.events import Emit, IterationStarted, ShouldStop
 from mwr_hpc.io.atomic import disk_full_reported, without_partials
 from mwr_hpc.missing_wedge.cohort import write_cohort
 from mwr_hpc.missing_wedge.entries import Cohort, TomogramEntry
+from mwr_hpc.pipeline.assumptions import tell_assumptions, tell_kept_readings
 from mwr_hpc.pipeline.backend import ON_THIS_HOST, Backend, Place
 from mwr_hpc.pipeline.event_log import recording
 from mwr_hpc.pipeline.launch import Launcher
@@ -79,6 +80,7 @@ def train(settings: TrainSettings, emit: Emit, should_stop: ShouldStop, backend:
     run = RunDirectory(settings.run_dir, settings.result_dir)
     check_before_start(settings, run)
     tell_misfits(settings, cohort, emit)
+    tell_assumptions(cohort, emit)
     with (
         disk_full_reported(run.root),
         RunLock(run.lock, emit=emit, should_stop=should_stop) as lock,
@@ -129,7 +131,9 @@ class _Job:
 
     def run(self) -> None:
         """Do all that is not done."""
-        converted = self._stage("convert", [self.units.convert(entry) for entry in self.cohort.entries])
+        conversions, kept = self.units.conversions(self.cohort.entries)
+        tell_kept_readings(kept, self.emit)
+        converted = self._stage("convert", conversions)
         held_out = self.units.held_out(sorted(converted))
         entries = [entry for entry in self.cohort.entries if entry.id in converted]
         extracted = self._stage("extract", self.units.extractions(entries, converted, held_out))

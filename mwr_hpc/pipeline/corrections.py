@@ -39,7 +39,7 @@ def figure_of(corrected: Unit, book: ReceiptBook, receipt: Receipt | None = None
         function=FIGURE,
         inputs={"before": corrected.inputs["tomogram"], "after": corrected.target},
         input_keys={"after": corrected.key},
-        parameters={"change": receipt and receipt.figures.get("change")},
+        parameters={"change": receipt and receipt.figures.get("change"), "bytes": corrected.parameters.get("bytes")},
         target=corrected.target.with_name(f"{corrected.name}.png"),
         receipt=book.path(stage, corrected.name),
     )

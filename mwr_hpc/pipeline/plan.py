@@ -139,7 +139,7 @@ def plan_cohort(settings: TrainSettings, entries: Sequence[TomogramEntry], probl
     network = NetworkSize.of(_architecture(settings))
     workers = min(settings.preprocessing_ncpus or available_cores(), len(entries))
     count, iterations = len(prepared), settings.iterations
-    convert = total(_converted(open_volume(one.entry.path), ratios) for one in prepared)
+    convert = total(_converted(open_volume(one.entry.path, one.entry.signedness), ratios) for one in prepared)
     extract = total(sizes.crops(one.crops, settings.crop_size) for one in prepared)
     pairs = total(sizes.pairs(one.crops, one.wedges, settings.cube_size, settings.rotations) for one in prepared)
     predicted = total(sizes.predictions(one.crops, settings.crop_size) for one in prepared)
@@ -189,7 +189,7 @@ def _prepared(
 
 def _crops(settings: TrainSettings, entry: TomogramEntry) -> int:
     """Draw the centres as the extraction will: whether a block can be held out depends on borders and mask."""
-    volume = open_volume(entry.path)
+    volume = open_volume(entry.path, entry.signedness)
     interior = constant_borders(volume.shape, lambda z: read_sections(volume, z, z + 1)[0])
     if interior is None:
         raise ValueError("all voxels have one value")
@@ -207,8 +207,8 @@ def _training_memory(settings: TrainSettings, prepared: Sequence[_Prepared], net
     trained = memory.training(settings.cube_size, batch, architecture, network.values, precision)
     most: Counter[str] = Counter(train=trained)
     for one in prepared:
-        volume = open_volume(one.entry.path)
-        mask = None if one.entry.mask is None else open_volume(one.entry.mask)
+        volume = open_volume(one.entry.path, one.entry.signedness)
+        mask = None if one.entry.mask is None else open_volume(one.entry.mask, "unsigned")
         of_this = {
             "convert": memory.converting(volume),
             "extract": memory.extracting(volume, one.crops, crop, mask),

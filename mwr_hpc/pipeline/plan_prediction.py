@@ -41,7 +41,7 @@ def plan_predict(settings: PredictSettings) -> Plan:
         architecture, precision = description["architecture"], precision_here(description)
         chosen = choose_sizes(settings.cube_size, settings.crop_size, architecture)
         for entry in cohort.entries:
-            volume = open_volume(entry.path)
+            volume = open_volume(entry.path, entry.signedness)
             tiles = plan_tiles(volume.shape, chosen.tile, chosen.core, 2 ** architecture["depth"])
             batch = min(len(tiles), fitting_batch(tiles.tile_shape, architecture, settings.batch_size))
             needed = memory.correcting(

@@ -199,11 +199,11 @@ def sampled_ratios(entries: Sequence[TomogramEntry]) -> dict[str, list[float]]:
     step = max(1, len(entries) // SAMPLED_TOMOGRAMS)
     found: dict[str, list[list[float]]] = {}
     for entry in entries[::step]:
-        volume = open_volume(entry.path)
+        volume = open_volume(entry.path, entry.signedness)
         dtype = np.dtype(volume.data.dtype).newbyteorder("=")
         found.setdefault(dtype.name, []).append(_ratios(volume, dtype))
     for entry in entries:  # a dtype of which no sample was taken
-        volume = open_volume(entry.path)
+        volume = open_volume(entry.path, entry.signedness)
         dtype = np.dtype(volume.data.dtype).newbyteorder("=")
         if dtype.name not in found:
             found[dtype.name] = [_ratios(volume, dtype)]

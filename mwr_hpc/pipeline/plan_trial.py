@@ -173,7 +173,7 @@ def measured_predict(settings: PredictSettings, plan: Plan, should_stop: ShouldS
 
 def _one_tile(entry: TomogramEntry, shape: Sequence[int], folder: Path) -> Path:
     """Write the middle of a tomogram, no larger than a tile."""
-    volume = open_volume(entry.path)
+    volume = open_volume(entry.path, entry.signedness)
     edges = [min(size, edge) for size, edge in zip(volume.shape, shape, strict=True)]
     z, y, x = ((size - edge) // 2 for size, edge in zip(volume.shape, edges, strict=True))
     block = read_sections(volume, z, z + edges[0])[:, y : y + edges[1], x : x + edges[2]]

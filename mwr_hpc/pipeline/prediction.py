@@ -15,6 +15,7 @@ from mwr_hpc.io.atomic import disk_full_reported, require_writable, without_part
 from mwr_hpc.missing_wedge.cohort import cohort_from_files, cohort_from_list, tomogram_files
 from mwr_hpc.missing_wedge.entries import Cohort, TomogramEntry, identifier_of
 from mwr_hpc.numerics.wedge import effective_tilt_range
+from mwr_hpc.pipeline.assumptions import tell_assumptions
 from mwr_hpc.pipeline.backend import ON_THIS_HOST, Backend, Place
 from mwr_hpc.pipeline.corrections import figure_of, warn_of_little_change
 from mwr_hpc.pipeline.event_log import recording
@@ -22,7 +23,7 @@ from mwr_hpc.pipeline.receipts import ReceiptBook, checksum, fingerprint
 from mwr_hpc.pipeline.stages import Outcome, StageRunner, nothing_usable
 from mwr_hpc.pipeline.starting import write_unusable
 from mwr_hpc.pipeline.sweep import Planned, Share, locked, quarantine_of, require_own_tables, write_results
-from mwr_hpc.pipeline.training_units import stated_voxel_size
+from mwr_hpc.pipeline.training_units import stated_bytes, stated_voxel_size
 from mwr_hpc.pipeline.units import Claim, Unit, partials_removed, require_own_targets
 from mwr_hpc.run_directory import STATE_FOLDER, UNUSABLE
 from mwr_hpc.training.hardware import check_devices
@@ -98,6 +99,7 @@ def predict(settings: PredictSettings, emit: Emit, should_stop: ShouldStop, back
     if settings.gpuID is not None and not (settings.slurm or settings.in_allocation):
         check_devices(settings.gpuID)
     cohort = read_tomograms(settings, emit)
+    tell_assumptions(cohort, emit)
     models = read_models(settings)
     out = settings.out
     state = out / STATE_FOLDER
@@ -204,13 +206,16 @@ def read_tomograms(settings: PredictSettings, emit: Emit) -> Cohort:
     """The tomograms to correct; the tilt range of one for which nobody says it is None here, and the model's later."""
     tilt_range = settings.tilt_range and effective_tilt_range(settings.tilt_range, settings.flip_tilt)
     if settings.tomograms is not None:
-        return cohort_from_list(settings.tomograms, tilt_range, flip_tilt=settings.flip_tilt, alone=True)
+        return cohort_from_list(
+            settings.tomograms, tilt_range, flip_tilt=settings.flip_tilt, alone=True, signedness=settings.bytes
+        )
     files = tomogram_files(settings.inputs)
     names = {identifier_of(path) for path in files}
     corrected = {name for name in names if name.endswith(CORRECTED) and name.removesuffix(CORRECTED) in names}
     if corrected:
         emit(Notice(f"left out as results of earlier corrections: {', '.join(sorted(corrected))}"))
-    return cohort_from_files([path for path in files if identifier_of(path) not in corrected], tilt_range)
+    usable = [path for path in files if identifier_of(path) not in corrected]
+    return cohort_from_files(usable, tilt_range, settings.bytes)
 
 
 def _unit(
@@ -232,6 +237,7 @@ def _unit(
             "contrast": settings.contrast,
             "format": "ome-zarr" if ome_zarr else "mrc",
             **stated_voxel_size(entry),
+            **stated_bytes(entry),
         },
         execution={"batch_size": settings.batch_size, "gpuID": settings.gpuID},
         target=folder / f"{entry.id}{CORRECTED}.{'ome.zarr' if ome_zarr else 'mrc'}",

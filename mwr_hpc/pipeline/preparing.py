@@ -14,9 +14,11 @@ from mwr_hpc.io.volume import MRC_SUFFIXES
 from mwr_hpc.missing_wedge.cohort import cohort_from_files, tomogram_files
 from mwr_hpc.missing_wedge.entries import MASK_END
 from mwr_hpc.numerics.wedge import effective_tilt_range
+from mwr_hpc.pipeline.assumptions import tell_assumptions
 from mwr_hpc.pipeline.receipts import fingerprint
 from mwr_hpc.pipeline.result_folder import book_of, working_in
 from mwr_hpc.pipeline.stages import Outcome
+from mwr_hpc.pipeline.training_units import stated_bytes
 from mwr_hpc.pipeline.units import Unit, require_own_targets
 
 NOISE_STAGE = "generate_noise"
@@ -45,7 +47,8 @@ def make_masks(settings: MakeMaskSettings, emit: Emit, should_stop: ShouldStop) 
         raise ConfigError(f"--out {settings.out}: one mask, but {settings.input} is a folder; name a folder for masks")
     folder = settings.out.parent if to_file else settings.out
     require_writable(folder)
-    cohort = cohort_from_files(tomogram_files([settings.input]), None)
+    cohort = cohort_from_files(tomogram_files([settings.input]), None, settings.bytes)
+    tell_assumptions(cohort, emit)
     book = book_of(folder)
     parameters = settings.model_dump(include={"side", "percentile", "threshold", "z_crop", "contrast"})
     units = [
@@ -55,7 +58,7 @@ def make_masks(settings: MakeMaskSettings, emit: Emit, should_stop: ShouldStop) 
             function="mwr_hpc.missing_wedge.make_mask:make_mask",
             inputs={"tomogram": entry.path},
             input_keys={"tomogram": fingerprint(entry.path)},
-            parameters=parameters,
+            parameters={**parameters, **stated_bytes(entry)},
             target=settings.out if to_file else folder / f"{entry.id}{MASK_END}.mrc",
             receipt=book.path("make_mask", entry.id),
         )

@@ -93,10 +93,12 @@ def _cohort_as_named(settings: TrainSettings) -> Cohort:
     tilt_range = settings.tilt_range and effective_tilt_range(settings.tilt_range, settings.flip_tilt)
     masks = (settings.mask_dir, settings.allow_missing_masks)
     if settings.tomograms is not None:
-        return cohort_from_list(settings.tomograms, tilt_range, *masks, settings.flip_tilt, settings.group)
+        return cohort_from_list(
+            settings.tomograms, tilt_range, *masks, settings.flip_tilt, settings.group, signedness=settings.bytes
+        )
     folder = settings.subtomo_dir if settings.datas_are_subtomos else settings.input_dir
     assert folder is not None, "the settings require one source of tomograms"
-    return cohort_from_folder(folder, tilt_range, *masks)
+    return cohort_from_folder(folder, tilt_range, *masks, settings.bytes)
 
 
 def _too_small(entry: TomogramEntry, settings: TrainSettings) -> str | None:
@@ -155,7 +157,7 @@ def check_before_start(settings: TrainSettings, run: RunDirectory) -> None:
     if settings.noise_dir is not None:
         from mwr_hpc.missing_wedge.input_pipeline import NoiseVolumes
 
-        NoiseVolumes(settings.noise_dir, settings.cube_size).check()
+        NoiseVolumes(settings.noise_dir, settings.cube_size, settings.bytes).check()
 
 
 def freeze_settings(settings: TrainSettings, run: RunDirectory, emit: Emit) -> TrainSettings:

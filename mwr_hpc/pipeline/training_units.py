@@ -1,7 +1,7 @@
 """The units of work of a training run: pure functions from settings, paths and receipts to units."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from mwr_hpc.missing_wedge.entries import TomogramEntry
 from mwr_hpc.numerics.keyed_random import keyed_generator
 from mwr_hpc.numerics.normalization import Normalization, VolumeStatistics
 from mwr_hpc.pipeline.receipts import Receipt, ReceiptBook, checksum, fingerprint
-from mwr_hpc.pipeline.units import Unit
+from mwr_hpc.pipeline.units import Unit, published
 from mwr_hpc.run_directory import RunDirectory
 
 COHORT_WITH_WHOLE_TOMOGRAMS_HELD_OUT = 10
@@ -48,9 +48,25 @@ class TrainingUnits:
             function=f"{STAGE_MODULES}.convert:convert_tomogram",
             inputs={"tomogram": entry.path},
             input_keys={"tomogram": fingerprint(entry.path)},
-            parameters=stated_voxel_size(entry),
+            parameters={**stated_voxel_size(entry), **stated_bytes(entry)},
             target=self.run.tomogram(entry.id),
         )
+
+    def conversions(self, entries: Sequence[TomogramEntry]) -> tuple[list[Unit], list[str]]:
+        """All of `convert`, and the ids of those that stay as version 0.1.0 made them.
+
+        It read bytes as signed unless a stamp said otherwise. What it has converted is not read in another way in the
+        middle of a run.
+        """
+        units, kept = [], []
+        for entry in entries:
+            unit = self.convert(entry)
+            before = replace(unit, parameters=stated_voxel_size(entry))
+            if entry.signedness and not entry.stated_signedness and published(before):
+                unit = before
+                kept.append(entry.id)
+            units.append(unit)
+        return units, kept
 
     def extractions(
         self, entries: Sequence[TomogramEntry], converted: Mapping[str, Receipt], held_out: frozenset[str]
@@ -161,6 +177,7 @@ class TrainingUnits:
                     *("learning_rate", "loss", "precision", "seed", "deterministic"),
                     *("noise_level", "noise_start_iter", "noise_pause"),
                 ),
+                **({"noise_bytes": self.settings.bytes} if self.settings.noise_dir and self.settings.bytes else {}),
             },
             execution={"gpuID": self.settings.gpuID},
             target=self.run.model(iteration),
@@ -226,6 +243,11 @@ def require_own_models(run: RunDirectory, book: ReceiptBook) -> None:
 def stated_voxel_size(entry: TomogramEntry) -> dict[str, Any]:
     """The parameter of `convert` and `correct` for a file without a voxel size; nothing for others."""
     return {"voxel_size": entry.stated_voxel_size} if entry.stated_voxel_size else {}
+
+
+def stated_bytes(entry: TomogramEntry) -> dict[str, Any]:
+    """The parameter of all units that read a file whose bytes they would read in another way; nothing for others."""
+    return {"bytes": entry.signedness} if entry.signedness else {}
 
 
 def _tilts(entry: TomogramEntry) -> list[float]:

@@ -18,7 +18,8 @@ def draw_before_after(inputs: Mapping[str, Path], parameters: Mapping[str, Any],
     inputs
         "before" and "after": MRC files or OME-Zarr directories of one shape.
     parameters
-        "change": the figures of the correction (see `Change.to_record`), None where they are not known.
+        "change": the figures of the correction (see `Change.to_record`), None where they are not known; "bytes": how
+        the tomogram's bytes are read, as for the correction.
     output
         PNG to write.
 
@@ -27,7 +28,8 @@ def draw_before_after(inputs: Mapping[str, Path], parameters: Mapping[str, Any],
     InputError
         A tomogram cannot be read.
     """
-    volumes = {name: open_volume(inputs[name]).data for name in ("before", "after")}
+    before, after = open_volume(inputs["before"], parameters["bytes"]), open_volume(inputs["after"])
+    volumes = {"before": before.data, "after": after.data}
     title = f"{target_of(output).stem}\n{describe_change(parameters['change'])}".rstrip()
     save(slices_figure(volumes, title=title, shared_scale=True), output)
     return {}

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import fft
 
 from mwr_hpc.errors import ConfigError
+from mwr_hpc.io.mrc_fields import Signedness
 from mwr_hpc.numerics.keyed_random import keyed_generator
 from mwr_hpc.simulation.contamination import BoolArray, contaminate
 from mwr_hpc.simulation.exposure import MARGIN, Field, Optics, smoothing_transfer
@@ -67,6 +68,8 @@ class MicrographSpecification:
         0 none, 1 as usual: ice crystals, drops of ethane, aggregates, carbon edges, broken particles, torn borders.
     contrast
         Whether protein is dark or bright.
+    signedness
+        Of the bytes of density maps of mode 0; None where the files tell.
     seed
         Of every random draw.
 
@@ -91,6 +94,7 @@ class MicrographSpecification:
     ice_gradient: float = 1.0
     contamination: float = 1.0
     contrast: Literal["dark", "bright"] = "dark"
+    signedness: Signedness | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -115,6 +119,8 @@ class MicrographSpecification:
     def to_record(self) -> dict[str, Any]:
         """Return all fields as JSON-able values."""
         record = asdict(self) | {"density_maps": [str(path) for path in self.density_maps]}
+        if self.signedness is None:  # what version 0.1.0 made goes on
+            del record["signedness"]
         return {name: list(value) if isinstance(value, tuple) else value for name, value in record.items()}
 
     @classmethod
@@ -172,7 +178,9 @@ def conditions_of(specification: MicrographSpecification, index: int) -> Conditi
     """
     generator = keyed_generator(specification.seed, "simulated micrograph, conditions", index=index)
     if specification.density_maps:
-        species = _species_from_map(specification.density_maps[index % len(specification.density_maps)])
+        species = _species_from_map(
+            specification.density_maps[index % len(specification.density_maps)], specification.signedness
+        )
     else:
         species = made_up_species(specification.seed, index % specification.species)
     crowding, defocus, smoothing = (

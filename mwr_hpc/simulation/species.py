@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy import fft, ndimage, spatial
 
 from mwr_hpc.errors import InputError
+from mwr_hpc.io.mrc_fields import Signedness
 from mwr_hpc.io.volume import open_volume
 from mwr_hpc.numerics.keyed_random import keyed_generator
 from mwr_hpc.simulation.shapes import FloatArray, GaussianModel, Matrix, random_rotation
@@ -116,15 +117,15 @@ class Species:
         return images * np.float32(self.voxel_size**3 / pixel_size**2)
 
 
-def species_from_map(path: Path) -> Species:
-    """A species from a density map with positive density.
+def species_from_map(path: Path, signedness: Signedness | None = None) -> Species:
+    """A species from a density map with positive density; `signedness` is that of its bytes, if known.
 
     Raises
     ------
     InputError
         The map cannot be read, is empty or has no voxel size.
     """
-    volume = open_volume(path)
+    volume = open_volume(path, signedness)
     density, voxel_size = np.asarray(volume.data, np.float32), volume.voxel_size[0]
     if voxel_size <= 0:
         raise InputError(f"{path}: the header has no voxel size; a density map needs one, in angstrom")

@@ -14,6 +14,7 @@ from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, Notice, StageFinished, StageStarted, UnitFinished, ignore
 from mwr_hpc.io.atomic import atomic_file, disk_full_reported, require_writable
 from mwr_hpc.io.mrc import MrcWriter
+from mwr_hpc.io.mrc_fields import Signedness
 from mwr_hpc.io.volume import open_volume
 from mwr_hpc.numerics.keyed_random import keyed_generator
 from mwr_hpc.numerics.wedge import check_tilt_range
@@ -58,6 +59,8 @@ class TomogramSpecification:
         How many vesicles, gold beads and filaments.
     contrast
         Of all the volumes written, the truth among them: "dark" as a microscope's (protein is negative) or "bright".
+    signedness
+        Of the bytes of density maps of mode 0; None where the files tell.
     seed
         Of every random draw.
 
@@ -80,6 +83,7 @@ class TomogramSpecification:
     gold: int = 3
     filaments: int = 2
     contrast: Literal["dark", "bright"] = "dark"
+    signedness: Signedness | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -101,6 +105,8 @@ class TomogramSpecification:
     def as_record(self) -> dict[str, Any]:
         """Plain values for a YAML file."""
         record = asdict(self) | {"density_maps": [str(path) for path in self.density_maps]}
+        if self.signedness is None:  # what version 0.1.0 made goes on
+            del record["signedness"]
         return {name: list(value) if isinstance(value, tuple) else value for name, value in record.items()}
 
 
@@ -227,11 +233,11 @@ def noisy_tilt_series(density: FloatArray, specification: TomogramSpecification)
 def _species(specification: TomogramSpecification) -> tuple[shapes.Shape, ...]:
     if not specification.density_maps:
         return shapes.built_in_species()
-    return tuple(_map_model(path) for path in specification.density_maps)
+    return tuple(_map_model(path, specification.signedness) for path in specification.density_maps)
 
 
-def _map_model(path: Path) -> shapes.MapModel:
-    volume = open_volume(path)
+def _map_model(path: Path, signedness: Signedness | None) -> shapes.MapModel:
+    volume = open_volume(path, signedness)
     density, voxel_size = np.asarray(volume.data, np.float32), volume.voxel_size[0]
     if voxel_size <= 0:
         raise InputError(f"{path}: the header has no voxel size; a density map needs one, in angstrom")
@@ -254,9 +260,9 @@ def _is_complete(specification: TomogramSpecification, out: Path, paths: dict[st
     if found == wanted:
         return all(path.exists() for path in paths.values())
     different = ", ".join(
-        f"{field.name} {found.get(field.name)} (now {wanted[field.name]})"
+        f"{field.name} {found.get(field.name)} (now {wanted.get(field.name)})"
         for field in fields(specification)
-        if found.get(field.name) != wanted[field.name]
+        if found.get(field.name) != wanted.get(field.name)
     )
     raise ConfigError(f"{out} holds a tomogram simulated with {different}; give another folder, or delete it first")
 

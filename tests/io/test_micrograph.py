@@ -1,5 +1,6 @@
 """Micrographs and masks in files: pixel sizes, rows, and every file that cannot be used."""
 
+import importlib.metadata
 import struct
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mrc_files import mrc_file
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.micrograph import micrograph_files, pixel_size_of, read_micrograph, require_one_pixel_size
+from mwr_hpc.io.micrograph import read_mask as read_any_mask
 from mwr_hpc.io.mrc import MrcWriter
 from mwr_hpc.io.tiff import TiffStack, read_image, read_mask, write_mask, write_stack
 
@@ -151,3 +154,28 @@ def test_a_stack_is_read_image_by_image(tmp_path: Path) -> None:
     with tifffile.TiffFile(tmp_path / "s.tif") as file:  # 32-bit, uncompressed, upside down: as Warp reads it
         assert file.pages[3].dtype == np.float32 and file.pages[3].compression == 1
         np.testing.assert_array_equal(file.pages[3].asarray(), images[3][::-1])
+
+
+@pytest.mark.parametrize("compression", ["lzw", "zlib", "packbits", "jpeg", "zstd"])
+def test_compressed_tiffs_are_read(tmp_path: Path, compression: str) -> None:
+    y, x = np.indices((96, 128))
+    image = (y + x).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", image, compression=compression, photometric="minisblack")
+    read = read_image(tmp_path / "a.tif")
+    assert read.dtype == np.uint8
+    assert np.abs(read.astype(int) - image[::-1]).max() <= (3 if compression == "jpeg" else 0)
+
+
+def test_the_codecs_of_tiff_belong_to_every_installation() -> None:
+    required = importlib.metadata.requires("mwr-hpc") or []
+    assert [one for one in required if one.startswith("imagecodecs") and "extra" not in one]
+
+
+@pytest.mark.parametrize("stored", [(0, 1), (0, 255), (128, 129)])
+def test_masks_may_be_mrc_in_the_order_of_its_rows(tmp_path: Path, stored: tuple[int, int]) -> None:
+    inside = IMAGE > 30
+    values = np.where(inside, stored[1], stored[0]).astype(np.uint8)[None]
+    path = mrc_file(tmp_path / "m.mrc", values, densities=(0.0, 0.0, 0.0))
+    np.testing.assert_array_equal(read_any_mask(path), inside)
+    write_mask(tmp_path / "m.tif", inside)
+    np.testing.assert_array_equal(read_any_mask(tmp_path / "m.tif"), inside)

@@ -175,12 +175,12 @@ BAD = {
     "empty": (b"", "not an MRC file"),
     "text": (b"# version 30001\n" * 100, "not an MRC file"),
     "truncated": (GOOD[:-1], r"truncated: the file has 1263 bytes.*asks for 1264"),
-    "too long": (GOOD + b"\0", "too long"),
+    "too long": (GOOD + bytes(240), "too long: .*asks for 1264"),
     "no sections": (patched(GOOD, 8, "<i", 0), "5 x 4 x 0 voxels"),
     "negative size": (patched(GOOD, 0, "<i", -5), "-5 x 4 x 3 voxels"),
     "huge": (patched(GOOD, 0, "<3i", 2**31 - 1, 2**31 - 1, 2**31 - 1), "truncated"),
     "complex": (patched(GOOD, 12, "<i", 4), "mode 4 is not supported.*newstack"),
-    "negative extended header": (patched(GOOD, 92, "<i", -4), "extended header has -4"),
+    "negative extended header": (patched(GOOD, 92, "<i", -4)[:-1], "extended header has -4"),
     "axes": (mrc_bytes(axes=(3, 2, 1)), r"axes \(3, 2, 1\), expected \(1, 2, 3\)"),
     "cell": (mrc_bytes(cell=(math.nan, 1.0, 1.0)), "cell is .*nan"),
     "origin": (mrc_bytes(origin=(math.inf, 0.0, 0.0)), "origin is"),
@@ -227,7 +227,8 @@ def test_damage_never_raises_anything_but_an_input_error(tmp_path: Path, data: s
     except InputError as error:
         assert str(path) in str(error)
     else:
-        assert volume.data.nbytes + len(volume.header.to_bytes()) == path.stat().st_size
+        told = volume.data.nbytes + len(volume.header.to_bytes())
+        assert told == path.stat().st_size or (told < path.stat().st_size and volume.header.notes)
         assert np.isfinite([*volume.voxel_size, *volume.origin]).all()
         assert volume.header.labels is not None
 

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mrc_files import as_bytes, mrc_file, tomogram
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.mrc import MrcWriter
 from mwr_hpc.io.ome_zarr import OmeZarrWriter
 from mwr_hpc.missing_wedge.cohort import cohort_from_files, cohort_from_folder, cohort_from_list, write_cohort
+from mwr_hpc.missing_wedge.convert import convert_tomogram
 
 TILTS = (-60.0, 60.0)
 
@@ -195,3 +197,14 @@ def test_impossible_tilts_and_ids_are_refused(tmp_path: Path, line: str) -> None
     path = star(tmp_path / "l.star", "rlnMicrographName rlnTomoName mwrTiltMin mwrTiltMax", line)
     with pytest.raises(InputError, match=r"l\.star: .*(tilt range|cannot be an id)"):
         cohort_from_list(path, None)
+
+
+def test_bytes_that_version_0_1_0_converted_in_the_wrong_way_are_told(tmp_path: Path) -> None:
+    values = as_bytes(tomogram(), "u1")
+    for name, reading in (("wrong", "signed"), ("right", "unsigned")):
+        path = mrc_file(tmp_path / f"{name}.mrc", values)
+        convert_tomogram({"tomogram": path}, {"bytes": reading}, tmp_path / "t" / f"{name}.ome.zarr")
+    notes = {entry.id: entry.notes for entry in cohort_from_folder(tmp_path / "t", None).entries}
+    assert notes["right"] == ()
+    ((path, note),) = notes["wrong"]
+    assert path.name == "wrong.ome.zarr" and "convert that file again" in note

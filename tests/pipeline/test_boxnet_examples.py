@@ -4,9 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from commanding import damaged_volume, partials_below, refusal, run, volume
+from mrc_files import mrc_file
 from mwr_hpc.boxnet.examples import ExampleStore
+from mwr_hpc.boxnet.labels import CONTAMINATION
 from mwr_hpc.errors import DamagedArrayError
 from mwr_hpc.io.mrc import MrcWriter
 from mwr_hpc.io.picks import write_picks
@@ -165,3 +168,23 @@ def test_refusals_of_the_simulation(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     flat = volume(tmp_path / "flat.mrc", np.zeros((8, 8, 8), np.float32))
     ended = run(*simulate, "--maps", flat)
     assert ended.code == 2 and "positive where the molecule is" in ended.err
+
+
+def test_a_mask_painted_in_the_order_of_rows_is_told_and_right_as_mrc(micrographs: Path) -> None:
+    mask = np.zeros((64, 80), bool)
+    mask[4:20, 10:30] = True
+    image = np.random.default_rng(7).standard_normal((1, 64, 80)).astype(np.float32)
+    image[:, mask] += 4
+    with MrcWriter(micrographs / "m0.mrc", image.shape, image.dtype, voxel_size=8.0) as writer:
+        writer.write(0, image)
+    tifffile.imwrite(micrographs / "mask" / "m0.tif", mask.astype(np.uint8))
+    ended = run(*prepare(micrographs))
+    assert ended.code == 0
+    (warning,) = (line for line in ended.err.splitlines() if "upside down" in line)
+    assert "Warning: the masks of m0 fit their micrographs better" in warning and "as <micrograph>.mrc" in warning
+    (micrographs / "mask" / "m0.tif").unlink()
+    mrc_file(micrographs / "mask" / "m0.mrc", mask[None].astype(np.uint8))
+    ended = run(*prepare(micrographs))
+    assert ended.code == 0 and "upside down" not in ended.err
+    labels = ExampleStore(micrographs / "boxnet2training" / "examples.zarr").read("m0").labels
+    np.testing.assert_array_equal(labels == CONTAMINATION, mask)

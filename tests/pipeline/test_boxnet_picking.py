@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from commanding import Ended, damaged_volume, files_below, partials_below, refusal, run, small_model, volume
+from mrc_files import mrc_file
 from mwr_hpc.boxnet import pick as stage
 from mwr_hpc.boxnet import publish
 from mwr_hpc.cluster.pool import InlinePool
 from mwr_hpc.errors import DamagedArrayError, InputError
-from mwr_hpc.io.mrc import MrcWriter
+from mwr_hpc.io.mrc import MrcWriter, open_mrc
 from mwr_hpc.io.picks import read_picks
 from mwr_hpc.io.tiff import read_mask, write_mask
 from mwr_hpc.pipeline import backend
@@ -46,9 +47,9 @@ def network_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     calls = []
     original = stage.read_micrograph
 
-    def counted(path: Path, angpix: float | None) -> object:
+    def counted(path: Path, *more: object) -> object:
         calls.append(path.stem)
-        return original(path, angpix)
+        return original(path, *more)
 
     monkeypatch.setattr(stage, "read_micrograph", counted)
     return calls
@@ -368,3 +369,27 @@ def test_a_damaged_model_is_no_fault_of_a_micrograph() -> None:
             {"pixel_size": 8.0, "angpix": None, "contrast": "dark"},
             Path("c.h5"),
         )
+
+
+def test_bytes_are_picked_alike_with_and_without_a_stamp() -> None:
+    image = open_mrc(micrograph(Path("float/m.mrc"))).data
+    values = np.clip(np.rint(128 + 60 * image), 0, 255).astype("u1")
+    mrc_file(Path("m/stamp.mrc"), values, imod_flags=0, apix=4.0)
+    mrc_file(Path("m/none.mrc"), values, apix=4.0)
+    mrc_file(Path("m/open.mrc"), values, apix=4.0, densities=(-128.0, 127.0, 0.0))
+    ended = pick()
+    assert ended.code == 1 and "open.mrc: whether its bytes (mode 0) are signed is open" in ended.err
+    assert len(found(Path("m/matching/stamp_spots.star"))) == len(places(0))
+    assert pick("--bytes", "unsigned").code == 0
+    for name in ("none", "open"):
+        np.testing.assert_array_equal(
+            found(Path(f"m/matching/{name}_spots.star")), found(Path("m/matching/stamp_spots.star"))
+        )
+
+
+def test_odd_headers_of_micrographs_are_told_once() -> None:
+    image = open_mrc(micrograph(Path("float/m.mrc"))).data
+    mrc_file(Path("m/absent.mrc"), image, announced=1024, apix=4.0)
+    ended = pick()
+    assert ended.code == 0 and ended.err.count("1024 bytes that is announced is not there") == 1
+    assert len(found(Path("m/matching/absent_spots.star"))) == len(places(0))

@@ -7,13 +7,16 @@ from types import SimpleNamespace
 import pytest
 
 from commanding import volume
+from mrc_files import as_bytes, mrc_file, tomogram
 from mwr_hpc.config.schema import TrainSettings
 from mwr_hpc.io.star import TomogramRow, write_tomogram_list
 from mwr_hpc.missing_wedge.entries import TomogramEntry
 from mwr_hpc.numerics.normalization import VolumeStatistics
+from mwr_hpc.pipeline.lock import RunLock
 from mwr_hpc.pipeline.receipts import ReceiptBook
 from mwr_hpc.pipeline.starting import read_cohort
 from mwr_hpc.pipeline.training_units import TrainingUnits
+from mwr_hpc.pipeline.units import Claim, run_unit
 from mwr_hpc.run_directory import RunDirectory
 
 ENTRY = TomogramEntry("a", Path("a.mrc"), (64, 64, 64), (10.0,) * 3, tilt_range=(-60.0, 60.0))
@@ -79,3 +82,29 @@ def test_the_voxel_size_of_a_list_is_passed_on_where_the_header_has_none(tmp_pat
     entry = replace(ENTRY, path=volume(tmp_path / "a.mrc"))
     assert units().convert(entry).parameters == {}
     assert units().convert(replace(entry, stated_voxel_size=8.5)).parameters == {"voxel_size": 8.5}
+
+
+def test_what_version_0_1_0_has_converted_as_signed_stays_in_its_run(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, dtype in (("old", "u1"), ("new", "u1"), ("signed", "i1")):
+        mrc_file(tmp_path / "t" / f"{name}.mrc", as_bytes(tomogram(), dtype))
+    some = units(cube_size=8, crop_size=8)
+    entries = {entry.id: entry for entry in read_cohort(some.settings).entries}
+    assert {name: entry.signedness for name, entry in entries.items()} == {
+        "new": "unsigned",
+        "old": "unsigned",
+        "signed": None,
+    }
+    before = replace(some.convert(entries["old"]), parameters={})  # as that version had it
+    with RunLock(tmp_path / "lock.json") as lock:
+        made = run_unit(before, Claim(tmp_path / "lock.json", lock.token))
+    conversions, kept = some.conversions(list(entries.values()))
+    assert kept == ["old"]
+    assert {unit.name: unit.parameters for unit in conversions} == {
+        "new": {"bytes": "unsigned"},
+        "old": {},
+        "signed": {},
+    }
+    assert made.key in {unit.key for unit in conversions}
+    stated = [replace(entry, stated_signedness="unsigned") for entry in entries.values()]
+    assert some.conversions(stated)[1] == []

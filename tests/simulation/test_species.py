@@ -1,10 +1,13 @@
 """Macromolecules of micrographs: their projections, compared with sums along the beam, and the made-up series."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
+from mrc_files import mrc_file
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.mrc import MrcWriter
 from mwr_hpc.simulation.shapes import GaussianModel
@@ -102,3 +105,13 @@ def test_maps_are_cropped_to_the_molecule_and_bad_ones_refused(tmp_path: Path) -
         species_from_map(mrc("c.mrc", -density))
     with pytest.raises(InputError, match="cannot be read"):
         species_from_map(tmp_path / "none.mrc")
+
+
+def test_a_map_of_bytes_is_read_as_it_was_written(tmp_path: Path) -> None:
+    density = ndimage.gaussian_filter(np.pad(np.ones((8, 8, 8)), 10), 2)
+    stored = np.rint(density / density.max() * 220).astype(np.uint8)
+    flat = species_from_map(mrc_file(tmp_path / "float.mrc", stored.astype(np.float32))).density
+    cases: list[tuple[Any, Any]] = [(None, None), ((0, 0, 0), None), ((-128, 127, 0), "unsigned")]
+    for densities, said in cases:
+        path = mrc_file(tmp_path / "bytes.mrc", stored, densities=densities)
+        np.testing.assert_array_equal(species_from_map(path, said).density, flat)

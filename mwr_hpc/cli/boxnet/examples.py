@@ -14,6 +14,10 @@ ones are forgiven in small numbers. Give one STAR file, and all of its suffix in
 folder, for example with copies of the few that you cleaned up, and only those are. Micrographs are brought to
 --pixel_size; those with a broken file are left out and listed (exit code 1).
 
+Masks that were painted over the picture of a micrograph are TIFF, as Warp's: their first row is the top. A mask that a
+script made, row by row as it read the MRC file, is upside down as TIFF; save it as MRC. Where the other order fits
+clearly better a warning says so.
+
 \b
   mwr-hpc boxnet examples prepare --micrographs mics --positives mics/matching/m1_Net.star --diameter 190
   mwr-hpc boxnet examples prepare --micrographs mics --positives cleaned --masks painted --diameter 190 --out ex.zarr

@@ -40,10 +40,13 @@ def run(given: Given) -> int:
 
 
 def _simulate(settings: SimulateMicrographsSettings, emit: Emit, should_stop: ShouldStop) -> list[Path]:
+    from mwr_hpc.pipeline.assumptions import tell_of_maps
     from mwr_hpc.simulation.micrograph import MicrographSpecification
     from mwr_hpc.simulation.micrograph_series import simulate_micrographs
 
     values = {name: getattr(settings, name) for name in type(settings).model_fields if name not in ("out", "number")}
     values["pixel_size"] = values.pop("angpix")
     values["density_maps"] = values.pop("maps")
+    tell_of_maps(settings.maps, settings.bytes, emit)
+    values["signedness"] = values.pop("bytes")
     return simulate_micrographs(MicrographSpecification(**values), settings.number, settings.out, emit, should_stop)
