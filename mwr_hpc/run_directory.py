@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from mwr_hpc.io.atomic import partial_path
+
 STATE_FOLDER = ".mwr_hpc"
 """Beside results in a folder of the user's: receipts, lock and logs of the commands that wrote them."""
 
@@ -57,6 +59,10 @@ class RunDirectory:
     def subtomograms(self, identifier: str) -> Path:
         """The raw crops of one tomogram."""
         return self.root / "subtomograms" / f"{identifier}.zarr"
+
+    def longest_names(self, identifier: str) -> list[Path]:
+        """The longest name and the longest path of what is written for one tomogram."""
+        return [partial_path(self.tomogram(identifier)), partial_path(self.predicted(99, identifier))]
 
     def iteration(self, iteration: int) -> Path:
         """The folder of one iteration (from 1)."""

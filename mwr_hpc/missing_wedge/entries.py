@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.mrc_header import MrcHeader, read_header, require_volume
+from mwr_hpc.io.names import long_names
 from mwr_hpc.io.star import TomogramRow
 from mwr_hpc.io.star_text import is_one_value
 from mwr_hpc.io.volume import OME_ZARR_SUFFIX, Volume, is_ome_zarr, open_volume
@@ -109,6 +110,28 @@ def cohort_from_rows(
     if not entries:
         raise InputError(f"{source}: no tomogram can be used:\n" + "\n".join(problems.values()))
     return Cohort(entries, problems)
+
+
+def without_long_names(cohort: Cohort, made: Callable[[str], Iterable[Path]]) -> Cohort:
+    """Exclude the tomograms whose ids are too long for the files that are named after them.
+
+    Parameters
+    ----------
+    cohort
+        The tomograms.
+    made
+        From an id to the files with the longest names and paths.
+
+    Raises
+    ------
+    InputError
+        None is left.
+    """
+    long = long_names((entry.id for entry in cohort.entries), made)
+    entries = [entry for entry in cohort.entries if entry.id not in long]
+    if not entries:
+        raise InputError("no tomogram can be used:\n" + "\n".join(f"  {name}: {why}" for name, why in long.items()))
+    return Cohort(entries, cohort.problems | long)
 
 
 def identifier_of(path: Path) -> str:

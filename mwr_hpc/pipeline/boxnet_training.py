@@ -12,11 +12,11 @@ from typing import Any
 
 from mwr_hpc.boxnet.corpus import Examples, open_corpus
 from mwr_hpc.boxnet.examples import ExampleStore
-from mwr_hpc.boxnet.registry import find_model, publish, read_picking_model, require_free
+from mwr_hpc.boxnet.registry import find_model, models_folder, publish, read_picking_model, require_free
 from mwr_hpc.config.boxnet_training import GENERIC, NONE, RetrainSettings
 from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, Notice, ShouldStop
-from mwr_hpc.io.atomic import disk_full_reported, require_writable, without_partials
+from mwr_hpc.io.atomic import disk_full_reported, named_within_limits, require_writable, without_partials
 from mwr_hpc.pipeline.backend import ON_THIS_HOST, Backend, Place
 from mwr_hpc.pipeline.event_log import recording
 from mwr_hpc.pipeline.frozen_settings import freeze
@@ -117,6 +117,8 @@ def train_picker(
     parent = _read_parent(settings)
     _check(settings, store, parent)
     require_writable(run.root)
+    for file in (model_path(settings), models_folder() / model_path(settings).name):
+        named_within_limits(file, "--name")
     with disk_full_reported(run.root), RunLock(run.lock) as lock, ExitStack() as entered:
         goes_on = run.retraining.exists()
         frozen = freeze(

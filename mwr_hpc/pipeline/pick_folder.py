@@ -135,6 +135,7 @@ def write_lists(
     units: Sequence[Unit],
     quarantines: Sequence[Quarantine],
     book: ReceiptBook,
+    unusable: Mapping[str, str],
 ) -> None:
     """Write the list of all particles and the table of all micrographs, from the files that are there.
 
@@ -150,9 +151,11 @@ def write_lists(
         Why some micrographs are left out.
     book
         The receipts of all.
+    unusable
+        Why there are no units of some micrographs.
     """
     with critical_section(folder.state / f"lists_{folder.suffix}.json"):
-        rows, tables = [], []
+        rows, tables = [Row(name, "failed", reason=reason) for name, reason in unusable.items()], []
         for unit in units:
             reason = next((record.reason for one in quarantines if (record := one.get(unit.name))), "")
             corrected = standing(unit, book) is Standing.CORRECTED

@@ -12,7 +12,7 @@ from mwr_hpc.events import Emit, Notice
 from mwr_hpc.io.atomic import atomic_file, require_writable
 from mwr_hpc.missing_wedge.check import check_group
 from mwr_hpc.missing_wedge.cohort import cohort_from_folder, cohort_from_list
-from mwr_hpc.missing_wedge.entries import Cohort, TomogramEntry
+from mwr_hpc.missing_wedge.entries import Cohort, TomogramEntry, without_long_names
 from mwr_hpc.numerics.wedge import effective_tilt_range
 from mwr_hpc.pipeline.frozen_settings import freeze
 from mwr_hpc.pipeline.receipts import ReceiptBook
@@ -62,7 +62,8 @@ def read_cohort(settings: TrainSettings) -> Cohort:
     problems = cohort.problems | too_small
     if not entries:
         raise InputError("no tomogram can be used:\n" + "\n".join(problems.values()))
-    return Cohort(entries, problems)
+    run = RunDirectory(settings.run_dir, settings.result_dir)
+    return without_long_names(Cohort(entries, problems), run.longest_names)
 
 
 def with_ranks(settings: TrainSettings, ranks: int) -> TrainSettings:

@@ -85,6 +85,16 @@ class Unit:
         return cls(**_paths_made(record))
 
 
+def longest_names(unit: Unit, state: Path) -> list[Path]:
+    """The files with the longest names and paths that one unit can lead to; its records are below `state`."""
+    return [
+        partial_path(unit.target),
+        *([partial_path(unit.receipt)] if unit.receipt else []),
+        partial_path(state / "quarantine" / unit.stage / f"{unit.name}.json"),
+        state / "logs" / f"{unit.stage}_{unit.name}.log",
+    ]
+
+
 @dataclass(frozen=True)
 class Claim:
     """Whose work this is: nothing is published unless `lock` still carries `token`."""
