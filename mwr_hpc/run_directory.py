@@ -36,6 +36,7 @@ class RunDirectory:
         self.lock = self.root / "lock.json"
         self.events = self.root / "events.jsonl"
         self.unusable = self.root / UNUSABLE
+        self.untrained = self.root / "untrained.json"
         self.receipts = self.root / "receipts"
         self.quarantine = self.receipts / "quarantine"
         self.logs = self.root / "logs"

@@ -22,8 +22,9 @@ from mwr_hpc.io.names import long_names
 from mwr_hpc.pipeline.backend import ON_THIS_HOST, Backend, Place
 from mwr_hpc.pipeline.event_log import recording
 from mwr_hpc.pipeline.pick_folder import PickFolder, Standing, standing, write_lists
+from mwr_hpc.pipeline.quarantine import Quarantine
 from mwr_hpc.pipeline.receipts import ReceiptBook, checksum, fingerprint
-from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner, nothing_usable
+from mwr_hpc.pipeline.stages import Outcome, StageRunner, nothing_usable
 from mwr_hpc.pipeline.sweep import Share, locked, quarantine_of
 from mwr_hpc.pipeline.units import Claim, Unit, longest_names, partials_removed
 

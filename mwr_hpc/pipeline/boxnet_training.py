@@ -21,9 +21,10 @@ from mwr_hpc.pipeline.backend import ON_THIS_HOST, Backend, Place
 from mwr_hpc.pipeline.event_log import recording
 from mwr_hpc.pipeline.frozen_settings import freeze
 from mwr_hpc.pipeline.lock import RunLock
+from mwr_hpc.pipeline.quarantine import Quarantine
 from mwr_hpc.pipeline.rank_job import RankJob
 from mwr_hpc.pipeline.receipts import ReceiptBook, checksum, fingerprint
-from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner
+from mwr_hpc.pipeline.stages import Outcome, StageRunner
 from mwr_hpc.pipeline.units import Claim, Unit, require_own_targets, run_unit
 from mwr_hpc.run_directory import RunDirectory
 from mwr_hpc.training.communicator import require_horovod

@@ -13,9 +13,10 @@ import numpy as np
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.atomic import atomic_file
 from mwr_hpc.io.picks import PickTable, read_picks, write_picks
+from mwr_hpc.io.records import read_record as read_record_of
 from mwr_hpc.pipeline.lock import critical_section
+from mwr_hpc.pipeline.quarantine import Quarantine
 from mwr_hpc.pipeline.receipts import ReceiptBook, checksum
-from mwr_hpc.pipeline.stages import Quarantine
 from mwr_hpc.pipeline.units import Unit, published
 from mwr_hpc.run_directory import CANDIDATES, STATE_FOLDER
 
@@ -97,7 +98,9 @@ def read_record(root: Path, suffix: str | None) -> tuple[PickFolder, dict[str, A
         there = f"there are {', '.join(found)}: name one by --suffix" if found else "run `mwr-hpc boxnet pick` first"
         raise InputError(f"{root}: {asked}; {there}")
     folder = PickFolder(root, suffix)
-    record: dict[str, Any] = json.loads(found[suffix].read_text())
+    record = read_record_of(found[suffix], [], "")
+    if record is None:
+        raise InputError(f"{found[suffix]}: damaged; give the command of `mwr-hpc boxnet pick` again, which writes it")
     return folder, record
 
 

@@ -4,73 +4,19 @@ One bad tomogram never stops a cohort. It is quarantined with its reason, and le
 failed would be the same one again (`retry` or a repaired file change that).
 """
 
-import json
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from mwr_hpc.cluster.pool import Finished, Pool
 from mwr_hpc.errors import ConfigError, DiskFullError, InputError, MwrError, StageError, StopRequested
-from mwr_hpc.events import Emit, ShouldStop, StageFinished, StageStarted, UnitFailed, UnitFinished
-from mwr_hpc.io.atomic import atomic_file
-from mwr_hpc.pipeline.receipts import Receipt, ReceiptBook
+from mwr_hpc.events import Emit, Notice, ShouldStop, StageFinished, StageStarted, UnitFailed, UnitFinished
+from mwr_hpc.pipeline.quarantine import Quarantine, Quarantined
+from mwr_hpc.pipeline.receipts import RECEIPT_NAME, Receipt, ReceiptBook, read_receipt
 from mwr_hpc.pipeline.units import Claim, Unit, finished, run_unit
-
-
-@dataclass(frozen=True)
-class Quarantined:
-    """Why a tomogram is left out: the stage and key of the unit that failed, and whether its input is at fault."""
-
-    identifier: str
-    stage: str
-    key: str
-    reason: str
-    input_at_fault: bool
-
-
-class Quarantine:
-    """The tomograms that are left out, one small file each.
-
-    Parameters
-    ----------
-    folder
-        Where the records lie.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        records = (Quarantined(**json.loads(path.read_text())) for path in sorted(folder.glob("*.json")))
-        self._records = {record.identifier: record for record in records}
-
-    def reasons(self, among: Collection[str]) -> dict[str, str]:
-        """Why each tomogram of those `among` which a command works is left out."""
-        return {
-            identifier: f"{record.stage}: {record.reason}"
-            for identifier, record in self._records.items()
-            if identifier in among
-        }
-
-    def get(self, identifier: str) -> Quarantined | None:
-        """The record of one tomogram, None when it is not quarantined."""
-        return self._records.get(identifier)
-
-    def __iter__(self) -> Iterator[Quarantined]:
-        return iter(list(self._records.values()))
-
-    def add(self, record: Quarantined) -> None:
-        """Leave a tomogram out from now on."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with atomic_file(self._folder / f"{record.identifier}.json") as partial_file:
-            partial_file.write_text(json.dumps(asdict(record)))
-        self._records[record.identifier] = record
-
-    def release(self, identifier: str) -> None:
-        """Take a tomogram in again."""
-        (self._folder / f"{identifier}.json").unlink(missing_ok=True)
-        self._records.pop(identifier, None)
 
 
 @dataclass(frozen=True)
@@ -83,15 +29,18 @@ class Outcome:
         The quarantined tomograms and why.
     results
         What was published: files that the user asked for.
+    untrained
+        What the newest model of a run was not trained on, and how it differs.
     """
 
     failed: dict[str, str] = field(default_factory=dict)
     results: list[Path] = field(default_factory=list)
+    untrained: dict[str, str] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
-        """0 all done, 1 some failed."""
-        return 1 if self.failed else 0
+        """0 all done, 1 some failed or are in no model."""
+        return 1 if self.failed or self.untrained else 0
 
 
 def nothing_usable(what: str, reasons: Mapping[str, str]) -> InputError:
@@ -153,6 +102,7 @@ class StageRunner:
         """
         started = time.perf_counter()
         receipts, waiting = self._sorted(stage, units)
+        self._tell_of_damage(waiting)
         skipped, failed = len(receipts), 0
         self._emit(StageStarted(stage, len(receipts) + len(waiting), skipped))
         for end in pool.run(partial(run_unit, claim=self._claim), waiting, self._should_stop):
@@ -194,6 +144,7 @@ class StageRunner:
             `work` came back without a result.
         """
         receipt = finished(unit, self.book.get(unit.stage, unit.name))
+        self._tell_of_damage([unit])
         self._emit(StageStarted(unit.stage, 1, 1 if receipt else 0))
         started, skipped = time.perf_counter(), receipt is not None
         if receipt is None:
@@ -205,6 +156,16 @@ class StageRunner:
         self.book.fold(unit.stage, [receipt])
         self._emit(StageFinished(unit.stage, int(not skipped), int(skipped), 0, time.perf_counter() - started))
         return receipt
+
+    def _tell_of_damage(self, waiting: Sequence[Unit]) -> None:
+        """Name the records that cannot be read."""
+        damage = [*self.book.take_damage(), *self.quarantine.damage]
+        for unit in waiting:
+            if unit.receipt is None:
+                read_receipt(unit.target / RECEIPT_NAME, damage)
+        for text in damage:
+            self._emit(Notice(text, warning=True))
+        self.quarantine.remove_damaged()
 
     def _stays_out(self, unit: Unit) -> bool:
         record = self.quarantine.get(unit.name)

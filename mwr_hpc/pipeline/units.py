@@ -147,8 +147,11 @@ def require_own_targets(units: Iterable[Unit], book: ReceiptBook) -> None:
         else:
             made = book.get(unit.stage, unit.name) if unit.target.is_file() else None
         if made is None or made.name != unit.name:
+            damaged = f" (or its receipt in {book.folder / unit.stage}.jsonl is damaged)"
+            lost = damaged if book.is_damaged(unit.stage) else ""
             raise InputError(
-                f"{unit.target}: is there, but this command did not make it; move it away, or choose another --out"
+                f"{unit.target}: is there, but this command did not make it{lost}; move it away, or choose another "
+                "--out"
             )
 
 
