@@ -130,7 +130,7 @@ def read_micrograph(path: Path, angpix: float | None = None) -> Micrograph:
     """
     pixel_size = pixel_size_of(path, angpix)
     image: NDArray[Any]
-    image = np.asarray(open_mrc(path).data[0]) if path.suffix.lower() in MRC_SUFFIXES else tiff.read_image(path)
+    image = open_mrc(path).slab(0, 1)[0] if path.suffix.lower() in MRC_SUFFIXES else tiff.read_image(path)
     low, high = image.min(), image.max()
     if not -LARGEST_VALUE <= low <= high <= LARGEST_VALUE:
         usable = np.abs(np.nan_to_num(np.asarray(image, np.float64), nan=np.inf)) <= LARGEST_VALUE

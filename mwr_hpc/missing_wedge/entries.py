@@ -4,11 +4,13 @@ Only headers are read. A tomogram that cannot be used is returned as a problem, 
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from mwr_hpc.errors import InputError
+from mwr_hpc.errors import InputError, StorageError
+from mwr_hpc.io import storage
 from mwr_hpc.io.mrc_header import MrcHeader, read_header, require_volume
 from mwr_hpc.io.names import long_names
 from mwr_hpc.io.star import TomogramRow
@@ -102,11 +104,20 @@ def cohort_from_rows(
             "on. Add them, or use whole tomograms with --allow_missing_masks"
         )
     entries = []
+    failing: list[StorageError] = []
+    pauses: Sequence[float] = storage.PAUSES
     for identifier, row in sorted(named.items()):
+        entry = partial(_entry, identifier, row, ranges[identifier], masks[identifier])
         try:
-            entries.append(_entry(identifier, row, ranges[identifier], masks[identifier]))
+            entries.append(storage.patiently(entry, row.path, pauses))
         except InputError as error:
             problems[identifier] = str(error)
+        except StorageError as error:
+            failing.append(error)
+            problems[identifier] = f"storage: {error}"
+            pauses = ()  # they have been waited for once
+    if failing and not entries:
+        raise failing[0]
     if not entries:
         raise InputError(f"{source}: no tomogram can be used:\n" + "\n".join(problems.values()))
     return Cohort(entries, problems)

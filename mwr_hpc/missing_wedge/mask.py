@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mwr_hpc.errors import InputError
-from mwr_hpc.io.volume import open_volume
+from mwr_hpc.io.volume import open_volume, read_sections
 
 THRESHOLD = 0.5
 
@@ -37,7 +37,7 @@ def load_mask(path: Path, shape: tuple[int, int, int]) -> NDArray[np.bool_]:
             f"{path}: the mask has {volume.shape} voxels (z, y, x), its tomogram {tuple(shape)}; "
             "make the mask on the very same grid"
         )
-    mask: NDArray[np.bool_] = np.asarray(volume.data[:] >= THRESHOLD)
+    mask: NDArray[np.bool_] = read_sections(volume, 0, volume.shape[0]) >= THRESHOLD
     if not mask.any():
         raise InputError(f"{path}: no voxel of the mask reaches {THRESHOLD}; expected 1 where there is specimen")
     return mask

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 from mwr_hpc.boxnet.examples import INDEX, Entry, write_index
@@ -10,6 +11,7 @@ from mwr_hpc.cluster.pool import InlinePool, Pool, available_cores, local_pool
 from mwr_hpc.config.boxnet_data import PrepareExamplesSettings
 from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, Notice, ShouldStop
+from mwr_hpc.io import storage
 from mwr_hpc.io.atomic import require_writable
 from mwr_hpc.io.micrograph import pixel_size_of, require_one_pixel_size
 from mwr_hpc.io.names import long_names
@@ -82,7 +84,8 @@ def _checked_pixel_sizes(examples: list[ExampleFiles], angpix: float | None) -> 
     sizes, problems = [], {}
     for example in examples:
         try:
-            sizes.append((example.micrograph, pixel_size_of(example.micrograph, angpix)))
+            read = partial(pixel_size_of, example.micrograph, angpix)
+            sizes.append((example.micrograph, storage.patiently(read, example.micrograph, storage.PAUSES)))
         except InputError as error:
             problems[example.name] = str(error)
     if sizes:

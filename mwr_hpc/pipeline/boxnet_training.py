@@ -16,6 +16,7 @@ from mwr_hpc.boxnet.registry import find_model, models_folder, publish, read_pic
 from mwr_hpc.config.boxnet_training import GENERIC, NONE, RetrainSettings
 from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, Notice, ShouldStop
+from mwr_hpc.io import storage
 from mwr_hpc.io.atomic import disk_full_reported, named_within_limits, require_writable, without_partials
 from mwr_hpc.pipeline.backend import ON_THIS_HOST, Backend, Place
 from mwr_hpc.pipeline.event_log import recording
@@ -142,7 +143,7 @@ def train_picker(
         export = _export_unit(frozen, store, run, book, log)
         unit = _training_unit(frozen, store, corpus, parent, book)
         require_own_targets([export, unit], book)
-        runner.run_one(export, lambda: run_unit(export, claim))
+        runner.run_one(export, lambda: run_unit(export, claim, pauses=storage.PAUSES))
         job = RankJob(
             train=unit,
             predict=[],

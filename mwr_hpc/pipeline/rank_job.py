@@ -13,8 +13,17 @@ from typing import Any
 import numpy as np
 
 from mwr_hpc.cluster.rank_environment import nodes
-from mwr_hpc.errors import InputError, MwrError, StopRequested
-from mwr_hpc.events import Emit, Event, InputRefused, Notice, ShouldStop, event_from_record, event_to_record
+from mwr_hpc.errors import InputError, MwrError, StopRequested, StorageError
+from mwr_hpc.events import (
+    Emit,
+    Event,
+    InputRefused,
+    Notice,
+    ShouldStop,
+    StorageFailed,
+    event_from_record,
+    event_to_record,
+)
 from mwr_hpc.io.atomic import atomic_file
 from mwr_hpc.pipeline.rank_claim import claim_of_start, take_over
 from mwr_hpc.pipeline.receipts import checksum, read_receipt
@@ -168,22 +177,24 @@ def _with_devices(unit: Unit, devices: Sequence[int] | None) -> Unit:
 
 
 class Blame:
-    """Passes events on to `emit`, and remembers bad input that a rank told of."""
+    """Passes events on to `emit`, and remembers bad input or a failing storage that a rank told of."""
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
-        self._refusal: str | None = None
+        self._refusal: MwrError | None = None
 
     def __call__(self, event: Event) -> None:
         """Observe an event."""
         if isinstance(event, InputRefused):
-            self._refusal = event.reason
+            self._refusal = InputError(event.reason)
+        elif isinstance(event, StorageFailed):
+            self._refusal = StorageError(event.reason)
         else:
             self._emit(event)
 
     def found_in(self, error: MwrError) -> MwrError:
         """What to raise for the ranks' failure `error`: whoever starts them by srun learns little from an exit code."""
-        return error if self._refusal is None else InputError(self._refusal)
+        return error if self._refusal is None else self._refusal
 
 
 def event_line(event: Event) -> str:

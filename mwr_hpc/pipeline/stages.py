@@ -12,11 +12,16 @@ from functools import partial
 from pathlib import Path
 
 from mwr_hpc.cluster.pool import Finished, Pool
-from mwr_hpc.errors import ConfigError, DiskFullError, InputError, MwrError, StageError, StopRequested
+from mwr_hpc.errors import ConfigError, DiskFullError, InputError, MwrError, StageError, StopRequested, StorageError
 from mwr_hpc.events import Emit, Notice, ShouldStop, StageFinished, StageStarted, UnitFailed, UnitFinished
+from mwr_hpc.io import storage
 from mwr_hpc.pipeline.quarantine import Quarantine, Quarantined
 from mwr_hpc.pipeline.receipts import RECEIPT_NAME, Receipt, ReceiptBook, read_receipt
+from mwr_hpc.pipeline.storage import ADVICE, require_storage
 from mwr_hpc.pipeline.units import Claim, Unit, finished, run_unit
+
+STORAGE = "storage"
+"""Begins the reasons of tomograms that the storage could not give or take; they are tried again at every start."""
 
 
 @dataclass(frozen=True)
@@ -99,15 +104,17 @@ class StageRunner:
             No space is left.
         StageError
             The run has been taken over by another coordinator.
+        StorageError
+            The storage is gone.
         """
         started = time.perf_counter()
         receipts, waiting = self._sorted(stage, units)
         self._tell_of_damage(waiting)
         skipped, failed = len(receipts), 0
         self._emit(StageStarted(stage, len(receipts) + len(waiting), skipped))
-        for end in pool.run(partial(run_unit, claim=self._claim), waiting, self._should_stop):
+        for end in pool.run(self._work(), waiting, self._should_stop):
             if end.error is not None:
-                self._leave_out(end)
+                self._leave_out(end, units)
                 failed += 1
             else:
                 receipts[end.task.name] = end.result
@@ -115,10 +122,25 @@ class StageRunner:
                 self._emit(UnitFinished(stage, end.task.name, end.result.seconds))
         if len(receipts) - skipped + failed < len(waiting):
             raise StopRequested(f"stopped in {stage}: {len(receipts)} of {len(units)} units are done and kept")
+        if not receipts:
+            self._stop_for_storage(units)
         self.book.fold(stage, receipts.values())
+        self._tell_of_damage([])
         done = len(receipts) - skipped
         self._emit(StageFinished(stage, done, skipped, failed, time.perf_counter() - started))
         return receipts
+
+    def _stop_for_storage(self, units: Sequence[Unit]) -> None:
+        """Raise StorageError where it failed for all units that had no other fault: then it is gone."""
+        records = [record for unit in units if (record := self.quarantine.get(unit.name))]
+        failing = [record for record in records if record.reason.startswith(f"{STORAGE}: ")]
+        for record in failing:
+            self.quarantine.release(record.identifier)
+        if failing:
+            raise StorageError(f"{failing[0].reason}. {ADVICE}")
+
+    def _work(self) -> Callable[[Unit], Receipt]:
+        return partial(run_unit, claim=self._claim, pauses=storage.PAUSES)
 
     def unfinished(self, stage: str, units: Sequence[Unit]) -> list[Unit]:
         """Those of `units` that `run` would do."""
@@ -129,11 +151,21 @@ class StageRunner:
         receipts: dict[str, Receipt] = {}
         waiting: list[Unit] = []
         for unit in units:
-            if receipt := finished(unit, self.book.get(stage, unit.name) if unit.receipt else None):
+            look = partial(self._finished, unit)
+            try:
+                receipt = storage.patiently(look, unit.target, storage.PAUSES)
+            except StorageError as error:
+                self._leave_out(Finished(unit, error=error), units)
+                continue
+            if receipt is not None:
                 receipts[unit.name] = receipt
+                self._take_back(unit)
             elif not self._stays_out(unit):
                 waiting.append(unit)
         return receipts, waiting
+
+    def _finished(self, unit: Unit) -> Receipt | None:
+        return finished(unit, self.book.get(unit.stage, unit.name) if unit.receipt else None)
 
     def run_one(self, unit: Unit, work: Callable[[], object]) -> Receipt:
         """Have `work` do one unit whose target is a file, unless it is done; its errors are raised as they are.
@@ -143,13 +175,13 @@ class StageRunner:
         StageError
             `work` came back without a result.
         """
-        receipt = finished(unit, self.book.get(unit.stage, unit.name))
+        receipt = self._finished(unit)
         self._tell_of_damage([unit])
         self._emit(StageStarted(unit.stage, 1, 1 if receipt else 0))
         started, skipped = time.perf_counter(), receipt is not None
         if receipt is None:
             work()
-            receipt = finished(unit, self.book.get(unit.stage, unit.name))
+            receipt = self._finished(unit)
             if receipt is None:
                 raise StageError(f"{unit.stage} {unit.name} ended without its result {unit.target}")
             self._emit(UnitFinished(unit.stage, unit.name, receipt.seconds))
@@ -178,11 +210,13 @@ class StageRunner:
         if record is not None and record.stage == unit.stage:
             self.quarantine.release(unit.name)
 
-    def _leave_out(self, end: Finished) -> None:
+    def _leave_out(self, end: Finished, units: Sequence[Unit]) -> None:
         unit, error = end.task, end.error
-        if isinstance(error, ConfigError | DiskFullError | StageError | StopRequested):
+        if isinstance(error, StorageError):
+            require_storage(unit, units, error)
+        elif isinstance(error, ConfigError | DiskFullError | StageError | StopRequested):
             raise error  # no tomogram is to blame
-        reason = str(error)
+        reason = f"{STORAGE}: {error}" if isinstance(error, StorageError) else str(error)
         if not isinstance(error, MwrError):
             log = self._write_traceback(end)
             reason = f"{type(error).__name__}: {error} (a fault of the program; its traceback is in {log})"

@@ -10,7 +10,7 @@ import platform
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 from mwr_hpc import __version__
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.atomic import PARTIAL, disk_full_reported, partial_path, publish, sync_tree
+from mwr_hpc.io.storage import patiently
 from mwr_hpc.pipeline.lock import check_token
 from mwr_hpc.pipeline.receipts import (
     RECEIPT_NAME,
@@ -156,7 +157,12 @@ def require_own_targets(units: Iterable[Unit], book: ReceiptBook) -> None:
 
 
 def run_unit(
-    unit: Unit, claim: Claim, attempt: int = 1, figures: Mapping[str, Any] | None = None, **services: Any
+    unit: Unit,
+    claim: Claim,
+    attempt: int = 1,
+    figures: Mapping[str, Any] | None = None,
+    pauses: Sequence[float] = (),
+    **services: Any,
 ) -> Receipt:
     """Do one unit of work and publish it.
 
@@ -170,6 +176,8 @@ def run_unit(
         Counted from 1, for the receipt.
     figures
         For the receipt, beside what the stage says of its result.
+    pauses
+        Seconds to wait before each further try while the storage fails.
     services
         What a stage in the coordinator's own process may be given besides (``emit``, ``should_stop``, a communicator).
 
@@ -186,10 +194,16 @@ def run_unit(
         There is no space left.
     StageError
         The run has been taken over by another coordinator.
+    StorageError
+        The storage failed to the last.
     """
-    with disk_full_reported(unit.target):
+
+    def work() -> Receipt:
         unit.target.parent.mkdir(parents=True, exist_ok=True)
         return _run_and_publish(unit, claim, attempt, figures or {}, **services)
+
+    with disk_full_reported(unit.target):
+        return patiently(work, unit.target, pauses)
 
 
 def _run_and_publish(unit: Unit, claim: Claim, attempt: int, more: Mapping[str, Any], **services: Any) -> Receipt:
