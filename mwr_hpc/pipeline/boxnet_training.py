@@ -16,8 +16,8 @@ from mwr_hpc.boxnet.registry import find_model, models_folder, publish, read_pic
 from mwr_hpc.config.boxnet_training import GENERIC, NONE, RetrainSettings
 from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, Notice, ShouldStop
-from mwr_hpc.io import storage
 from mwr_hpc.io.atomic import disk_full_reported, named_within_limits, require_writable, without_partials
+from mwr_hpc.io.storage import PAUSES
 from mwr_hpc.pipeline.backend import ON_THIS_HOST, Backend, Place
 from mwr_hpc.pipeline.event_log import recording
 from mwr_hpc.pipeline.frozen_settings import freeze
@@ -119,10 +119,11 @@ def train_picker(
     parent = _read_parent(settings)
     _check(settings, store, parent)
     require_writable(run.root)
-    for file in (model_path(settings), models_folder() / model_path(settings).name):
+    for file in (path := model_path(settings), models_folder() / path.name):
         named_within_limits(file, "--name")
     with disk_full_reported(run.root), RunLock(run.lock) as lock, ExitStack() as entered:
-        goes_on = run.retraining.exists()
+        if run.retraining.exists():
+            emit(Notice(f"going on with the run in {run.root}"))
         frozen = freeze(
             settings,
             run.retraining,
@@ -130,8 +131,6 @@ def train_picker(
             {"precision": "auto", "deterministic": None, "patch": None},
             another="--name",
         )
-        if goes_on:
-            emit(Notice(f"going on with the run in {run.root}"))
         log = recording(run.events, emit)
         place = Place(run.root, run.root, run.logs, log, should_stop)
         backend.take_over(place, adopt=True)
@@ -143,7 +142,7 @@ def train_picker(
         export = _export_unit(frozen, store, run, book, log)
         unit = _training_unit(frozen, store, corpus, parent, book)
         require_own_targets([export, unit], book)
-        runner.run_one(export, lambda: run_unit(export, claim, pauses=storage.PAUSES))
+        runner.run_one(export, lambda: run_unit(export, claim, pauses=PAUSES))
         job = RankJob(
             train=unit,
             predict=[],
