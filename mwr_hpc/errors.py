@@ -71,5 +71,9 @@ class StopRequested(MwrError):
     exit_code = 85
 
 
+class StorageError(StopRequested):
+    """The storage failed again and again (EIO, ESTALE, ...): no input is to blame, and the run can go on later."""
+
+
 class WorkGoesOn(StopRequested):
     """A stop after which a job of the batch system goes on with the run: what it is writing must be left alone."""

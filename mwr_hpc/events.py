@@ -115,6 +115,13 @@ class InputRefused(Event):
     reason: str
 
 
+@dataclass(frozen=True)
+class StorageFailed(Event):
+    """The storage failed under a rank of a training."""
+
+    reason: str
+
+
 def event_to_record(event: Event) -> dict[str, Any]:
     """Return an event as JSON-able values, its kind among them."""
     return {"event": type(event).__name__, **asdict(event)}

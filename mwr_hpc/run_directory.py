@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from mwr_hpc.io.atomic import partial_path
+
 STATE_FOLDER = ".mwr_hpc"
 """Beside results in a folder of the user's: receipts, lock and logs of the commands that wrote them."""
 
@@ -34,6 +36,7 @@ class RunDirectory:
         self.lock = self.root / "lock.json"
         self.events = self.root / "events.jsonl"
         self.unusable = self.root / UNUSABLE
+        self.untrained = self.root / "untrained.json"
         self.receipts = self.root / "receipts"
         self.quarantine = self.receipts / "quarantine"
         self.logs = self.root / "logs"
@@ -58,6 +61,10 @@ class RunDirectory:
     def subtomograms(self, identifier: str) -> Path:
         """The raw crops of one tomogram."""
         return self.root / "subtomograms" / f"{identifier}.zarr"
+
+    def longest_names(self, identifier: str) -> list[Path]:
+        """The longest name and the longest path of what is written for one tomogram."""
+        return [partial_path(self.tomogram(identifier)), partial_path(self.predicted(99, identifier))]
 
     def iteration(self, iteration: int) -> Path:
         """The folder of one iteration (from 1)."""

@@ -32,15 +32,19 @@ def run(given: Given) -> int:
     settings = settings_from(CohortSettings, given)
     from dataclasses import replace
 
-    from mwr_hpc.io.atomic import require_writable
+    from mwr_hpc.io.atomic import named_within_limits, partial_path, require_writable
+    from mwr_hpc.io.volume import OME_ZARR_SUFFIX
     from mwr_hpc.missing_wedge.cohort import write_cohort
+    from mwr_hpc.missing_wedge.entries import without_long_names
     from mwr_hpc.missing_wedge.listing import collect_cohort
     from mwr_hpc.pipeline.assumptions import tell_assumptions
 
     _check_output(settings)
     require_writable(settings.out.parent)
+    named_within_limits(settings.out, "--out")
     named = settings.model_dump(exclude={"inputs", "out", "group", "bytes"})
-    cohort = collect_cohort(settings.inputs, signedness=settings.bytes, **named)
+    collected = collect_cohort(settings.inputs, signedness=settings.bytes, **named)
+    cohort = without_long_names(collected, lambda name: [partial_path(settings.out.with_name(name + OME_ZARR_SUFFIX))])
     entries = [replace(entry, group=settings.group or entry.group) for entry in cohort.entries]
     settings.out.parent.mkdir(parents=True, exist_ok=True)
     write_cohort(settings.out, entries)

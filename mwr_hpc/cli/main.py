@@ -29,7 +29,8 @@ from mwr_hpc.cli import (
 )
 from mwr_hpc.cli.boxnet import group as boxnet
 from mwr_hpc.cli.options import reflowed
-from mwr_hpc.errors import FAULT, MwrError, StopRequested
+from mwr_hpc.errors import FAULT, MwrError, StopRequested, StorageError
+from mwr_hpc.io.storage import is_of_a_file, storage_error
 
 HELP = """Fill in the missing wedge of cryo-electron tomograms.
 
@@ -81,6 +82,19 @@ def _program(
     """Take the options that come before a command."""
 
 
+def _stop_for_storage(error: Exception) -> None:
+    """Exit as after a stop where the storage failed under something that belongs to no tomogram."""
+    cause = storage_error(error)
+    if cause is not None and is_of_a_file(cause):
+        named = f"{cause.filename}: " if cause.filename else ""
+        typer.echo(
+            f"Stopped: {named}{cause.strerror}: the storage failed, and no input is to blame.\n"
+            "Give the same command again to go on, once it works.",
+            err=True,
+        )
+        sys.exit(StorageError.exit_code)
+
+
 def main(words: Sequence[str] | None = None) -> NoReturn:
     """Run the program and exit.
 
@@ -95,9 +109,11 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         typer.echo(f"Stopped in good order: {stop}\nGive the same command again to go on.", err=True)
         sys.exit(stop.exit_code)
     except MwrError as error:
+        _stop_for_storage(error)
         typer.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
-    except Exception:
+    except Exception as error:
+        _stop_for_storage(error)
         traceback.print_exc()
         typer.echo("This is a fault of the program: please report it, with all the lines above.", err=True)
         sys.exit(FAULT)

@@ -7,8 +7,9 @@ from pathlib import Path
 from mwr_hpc.cluster.progress import marking_progress
 from mwr_hpc.cluster.rank_environment import accept_rank, start_of_job
 from mwr_hpc.cluster.signals import stop_on_signals
-from mwr_hpc.errors import DamagedArrayError, InputError, MwrError
-from mwr_hpc.events import ArrayDamaged, Event, InputRefused, Notice
+from mwr_hpc.errors import FAULT, DamagedArrayError, InputError, MwrError, StorageError
+from mwr_hpc.events import ArrayDamaged, Event, InputRefused, Notice, StorageFailed
+from mwr_hpc.io.storage import storage_error
 
 
 def main(job_path: Path) -> int:
@@ -28,6 +29,8 @@ def main(job_path: Path) -> int:
             devices = devices_of_rank(chosen, placement.local_rank if placement else 0)
             emit = marking_progress(_print_event) if communicator.rank == 0 else _print_notice
             work_as_rank(job, communicator, devices, start_of_job(os.environ), emit, should_stop)
+    except StorageError as error:
+        return _storage_failed(str(error))
     except MwrError as error:
         print(error, file=sys.stderr, flush=True)
         if isinstance(error, DamagedArrayError):
@@ -35,7 +38,18 @@ def main(job_path: Path) -> int:
         elif error.exit_code == InputError.exit_code:
             _print_event(InputRefused(str(error)))  # of all ranks' exit codes srun passes on the highest only
         return error.exit_code
+    except Exception as error:
+        if storage_error(error) is None:
+            raise
+        return _storage_failed(str(error))
     return 0
+
+
+def _storage_failed(reason: str) -> int:
+    """End at once: the other ranks may be waiting for this one, so it is no stop in good order."""
+    print(f"the storage failed: {reason}", file=sys.stderr, flush=True)
+    _print_event(StorageFailed(reason))
+    return FAULT
 
 
 def _print_event(event: Event) -> None:

@@ -84,6 +84,8 @@ def _as_text(status: "Status", jobs: list[Any] | None, verified: "Verified | Non
         pace = f", {status.per_hour:.3g} an hour" if status.per_hour else ""
         lines.append(f"{status.stage}: {counts}{epoch}{pace}" + _left(status.stage_seconds_left))
     lines += [f"left out: {identifier}: {reason}" for identifier, reason in sorted(status.left_out.items())]
+    lines += [f"not as in the newest model: {name}: {why}" for name, why in sorted(status.untrained.items())]
+    lines += [f"warning: {text}" for text in status.damaged]
     lines += [f"job {job.id} {job.name} {job.state}" for job in jobs or ()]
     if verified is not None:
         lines += _verified_lines(verified)

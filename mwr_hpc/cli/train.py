@@ -1,12 +1,16 @@
 """`mwr-hpc train`: trains a network on tomograms, iteration after iteration."""
 
+import shlex
+from collections.abc import Mapping, Sequence
+from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from mwr_hpc.cli.options import add_command
 from mwr_hpc.cli.running import backend_for, report, settings_from, watched
-from mwr_hpc.cli.words import Given
+from mwr_hpc.cli.words import Given, with_value
 from mwr_hpc.config.schema import TrainSettings
 from mwr_hpc.events import Emit, Event, ShouldStop, StageFinished
 from mwr_hpc.run_directory import RunDirectory
@@ -25,7 +29,7 @@ RUN/curves.png shows the losses so far.
   mwr-hpc train --tomograms list.star --cube_size 48 --run_dir run1
 
 After an interruption of any kind give the same command again: it goes on where it stopped. Exit codes: 0 all done,
-1 some tomograms failed (listed), 2 bad options or input, 85 stopped in good order.
+1 some tomograms failed or changed after the training (listed), 2 bad options or input, 85 stopped in good order.
 """
 
 
@@ -49,6 +53,8 @@ def run(given: Given) -> int:
     then = ["mwr-hpc", "predict", str(outcome.results[-1]), "--tomograms", str(paths.cohort), "--out", "corrected"]
     report(outcome.failed, outcome.results, then)
     typer.echo(f"Loss curves: {paths.curves_figure}")
+    if outcome.untrained:
+        _report_untrained(outcome.untrained, settings, given.words, outcome.results)
     return outcome.exit_code
 
 
@@ -64,3 +70,35 @@ def drawing_curves(paths: RunDirectory, emit: Emit) -> Emit:
             save(curves_figure(curves), paths.curves_figure)
 
     return observe
+
+
+def _report_untrained(
+    untrained: Mapping[str, str], settings: TrainSettings, words: Sequence[str], models: Sequence[Path]
+) -> None:
+    """Say what the newest model was not trained on, and the commands that lead to one that was."""
+    typer.echo(f"Not as in the training of the newest model: {len(untrained)}", err=True)
+    for identifier, reason in sorted(untrained.items()):
+        typer.echo(f"  {identifier}: {reason}", err=True)
+
+    def command(**changed: object) -> str:
+        line = list(words)
+        for name, value in changed.items():
+            line = with_value(line, TrainSettings, name, value)
+        return shlex.join(["mwr-hpc", "train", *line])
+
+    anew: dict[str, object] = {"run_dir": _free(settings.run_dir)}
+    if settings.result_dir not in (None, RunDirectory(settings.run_dir).results):
+        anew["result_dir"] = _free(settings.result_dir)
+    more = max(settings.iterations, len(models)) + 1
+    typer.echo(
+        f"The model was left as it is. Train on from it, by one iteration or more with the tomograms of now:\n"
+        f"  {command(iterations=more)}\n"
+        f"or train anew in another folder, which gives the model that the tomograms of now give:\n  {command(**anew)}",
+        err=True,
+    )
+    if len(models) > 1:
+        typer.echo("or go back to an earlier model and on from there with --continue_iter.", err=True)
+
+
+def _free(folder: Path) -> Path:
+    return next(path for number in count(2) if not (path := folder.with_name(f"{folder.name}_{number}")).exists())

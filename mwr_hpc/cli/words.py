@@ -5,6 +5,7 @@ for a tilt range.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,12 +21,13 @@ TRUTH_WORDS = ("true", "false", "yes", "no", "on", "off", "1", "0")
 
 @dataclass(frozen=True)
 class Given:
-    """What stood on the command line: values by option, and the options that every command has."""
+    """What stood on the command line: values by option, the options that every command has, and the words as given."""
 
     values: dict[str, object] = field(default_factory=dict)
     config: Path | None = None
     site: Path | None = None
     json: bool = False
+    words: tuple[str, ...] = field(default=(), compare=False)
 
 
 class WordReader:
@@ -46,6 +48,7 @@ class WordReader:
         self._fields = settings.model_fields
         self._general = ("config", "site", "json") if has_json else ("config", "site")
         self._spellings = settings.spellings() | {name: name for name in self._general}
+        self._given = tuple(words)
         self._words = deque(words)
         self._values: dict[str, object] = {}
         self._bare: list[str] = []
@@ -77,7 +80,7 @@ class WordReader:
                 except ValueError as error:
                     raise ConfigError(f"--{name} {general[name]} (command line): {error}") from None
                 general[name] = Path(str(general[name])).expanduser()
-        return Given(self._values, **general)  # type: ignore[arg-type]  # two paths and a flag, by name
+        return Given(self._values, **general, words=self._given)  # type: ignore[arg-type]  # two paths and a flag, by name
 
     def _read_option(self, word: str) -> None:
         spelling, equals, attached = word.partition("=")
@@ -167,6 +170,20 @@ class WordReader:
             self._values[name] = [*self._values.get(name, []), value]  # type: ignore[misc]  # lists stay lists
         else:
             self._values[name] = value
+
+
+def with_value(words: Sequence[str], settings: type[Settings], name: str, value: object) -> list[str]:
+    """Return the words of a command line with another value for an option that takes one word."""
+    spellings, kept = settings.spellings(), deque(words)
+    changed: list[str] = []
+    while kept:
+        spelling, equals, _ = (word := kept.popleft()).partition("=")
+        if word.startswith("--") and spellings.get(normalised(spelling)) == name:
+            if not equals and kept:
+                kept.popleft()
+        else:
+            changed.append(word)
+    return [*changed, f"--{name}", str(value)]
 
 
 def _suits(option: FieldInfo, value: str) -> bool:

@@ -10,6 +10,7 @@ from mwr_hpc.cluster.slurm import Job, Slurm
 from mwr_hpc.errors import ClusterError, StopRequested, WorkGoesOn
 from mwr_hpc.events import ShouldStop
 from mwr_hpc.io.atomic import atomic_file
+from mwr_hpc.io.records import read_record
 
 NOBODYS_FAULT = frozenset({"BOOT_FAIL", "NODE_FAIL", "PREEMPTED", "TIMEOUT"})
 """Ends after which the same job is worth another attempt."""
@@ -74,7 +75,9 @@ def _running(slurm: Slurm, name: JobName) -> str | None:
 
 def submit_attempt(slurm: Slurm, name: JobName, argv: Callable[[JobName], Sequence[str]], record: Path) -> str:
     """Submit the next attempt, recorded before it is submitted, and return the job's number; see `follow_job`."""
-    last = json.loads(record.read_text())["attempt"] if record.exists() else 0
+    last = (read_record(record, [], "") or {}).get("attempt")
+    if not isinstance(last, int):  # the first attempt, or what a crash has left of the record
+        last = max((known.attempt for known in slurm.jobs_of(name.run) if known.unit == name.unit), default=0)
     attempt = JobName(name.run, name.unit, last + 1)
     record.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(record) as partial:

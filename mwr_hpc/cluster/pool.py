@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from mwr_hpc.errors import ClusterError, MwrError
+from mwr_hpc.errors import ClusterError, MwrError, StorageError
 from mwr_hpc.events import ShouldStop
 
 GRACE = 30.0
@@ -134,7 +134,7 @@ class DaskPool:
 
     def _other_hosts(self, future: Any) -> list[str]:
         """Workers for a second attempt: those of hosts where this failed task has not been; none if that is no use."""
-        if future.status != "error" or isinstance(future.exception(), MwrError) or _killed_workers(future):
+        if future.status != "error" or _is_final(future.exception()) or _killed_workers(future):
             return []
         failed_on = {_host(address) for address in self._client.run_on_scheduler(_erred_on, key=future.key)}
         return [address for address in self._client.nthreads() if _host(address) not in failed_on]
@@ -158,6 +158,11 @@ def _erred_on(key: str, dask_scheduler: Any) -> list[str]:
 
 def _host(address: str) -> str | None:
     return urlsplit(address).hostname
+
+
+def _is_final(error: BaseException) -> bool:
+    """Whether a deliberate error would come on any host; another one may reach a storage that this one has lost."""
+    return isinstance(error, MwrError) and not isinstance(error, StorageError)
 
 
 def _killed_workers(future: Any) -> bool:

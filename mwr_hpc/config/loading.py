@@ -194,7 +194,7 @@ def read_yaml(path: Path, kind: str) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{kind} {path} cannot be read ({error.strerror}); give the path of a YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{kind} {path} is not valid YAML: {error}; expected lines such as 'cube_size: 64'") from None
     if content is None:
         return {}

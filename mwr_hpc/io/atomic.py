@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mwr_hpc.errors import ConfigError, DiskFullError, InputError, StopRequested, WorkGoesOn
+from mwr_hpc.io.names import require_short_name, require_short_path
 
 PARTIAL = ".partial-"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -25,6 +26,11 @@ _TRIES = 5
 def partial_path(target: Path) -> Path:
     """Return a new name beside `target` (same file system, so that a rename can publish it); nothing is created."""
     return target.with_name(f"{target.name}{PARTIAL}{uuid.uuid4().hex}")
+
+
+def named_within_limits(target: Path, option: str) -> None:
+    """Raise InputError, naming `option`, where the file system takes no name as long as that of `target`'s partial."""
+    require_short_name(target, partial_path(target), option)
 
 
 def target_of(partial: Path) -> Path:
@@ -109,8 +115,9 @@ def require_writable(folder: Path) -> None:
     Raises
     ------
     InputError
-        The path is a file or leads through one, or the rights do not suffice.
+        The path is a file or leads through one, is too long, or the rights do not suffice.
     """
+    require_short_path(folder)
     nearest = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     if not nearest.is_dir():
         raise InputError(f"{folder}: {nearest} is no folder; name a folder, new or old, for what is written here")

@@ -149,7 +149,7 @@ def read_micrograph(path: Path, angpix: float | None = None, signedness: Signedn
     pixel_size = pixel_size_of(path, angpix, signedness)
     image: NDArray[Any]
     of_mrc = path.suffix.lower() in MRC_SUFFIXES
-    image = np.asarray(open_mrc(path, signedness).data[0]) if of_mrc else tiff.read_image(path)
+    image = open_mrc(path, signedness).slab(0, 1)[0] if of_mrc else tiff.read_image(path)
     low, high = image.min(), image.max()
     if not -LARGEST_VALUE <= low <= high <= LARGEST_VALUE:
         usable = np.abs(np.nan_to_num(np.asarray(image, np.float64), nan=np.inf)) <= LARGEST_VALUE

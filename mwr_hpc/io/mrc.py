@@ -1,4 +1,4 @@
-"""MRC volumes: read through a memory map, written section by section with the same bytes for the same voxels."""
+"""MRC volumes: read as they are asked for, written section by section with the same bytes for the same voxels."""
 
 import math
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from mwr_hpc.errors import InputError
 from mwr_hpc.io.atomic import disk_full_reported, target_of
 from mwr_hpc.io.finite import require_finite
 from mwr_hpc.io.mrc_fields import MODES, Signedness
@@ -57,16 +58,33 @@ class MrcVolume:
     @cached_property
     def data(self) -> Array:
         """The voxels (z, y, x) as a read-only memory map in the file's own dtype and byte order."""
-        return self.slab(0, self.shape[0])
+        return np.memmap(self.path, self.header.dtype, "r", self._first_voxel, self.shape)
 
     def slab(self, start: int, stop: int) -> Array:
-        """Map the sections `start` to `stop` alone: their pages leave the process with the returned array."""
+        """Read the sections `start` to `stop`.
+
+        They are not mapped: where the storage fails, a map ends the process by a signal.
+
+        Raises
+        ------
+        InputError
+            The file has become shorter since its header was read.
+        """
         nz, ny, nx = self.shape
         if not 0 <= start < stop <= nz:
             raise IndexError(f"sections {start} to {stop} of {nz}")
         dtype = self.header.dtype
         offset = self._first_voxel + start * ny * nx * dtype.itemsize
-        return np.memmap(self.path, dtype, "r", offset, (stop - start, ny, nx))
+        sections = np.empty((stop - start, ny, nx), dtype)
+        waiting = sections.reshape(-1).view(np.uint8).data
+        with self.path.open("rb", buffering=0) as stream:
+            stream.seek(offset)
+            while waiting:
+                count = stream.readinto(waiting)
+                if not count:
+                    raise InputError(f"{self.path}: became shorter while it was read; copy or export it again")
+                waiting = waiting[count:]
+        return sections
 
     def around(self) -> tuple[bytes, bytes]:
         """Read what lies before and behind the voxels, as it is in the file whatever had to be assumed to read it."""

@@ -4,16 +4,19 @@ Only headers are read. A tomogram that cannot be used is returned as a problem, 
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from mwr_hpc.errors import InputError
+from mwr_hpc.errors import InputError, StorageError
+from mwr_hpc.io import storage
 from mwr_hpc.io.mrc_bytes import claims_unsigned
 from mwr_hpc.io.mrc_fields import Signedness
 from mwr_hpc.io.mrc_header import MrcHeader, read_header, require_volume
+from mwr_hpc.io.names import long_names
 from mwr_hpc.io.star import TomogramRow
 from mwr_hpc.io.star_text import is_one_value
 from mwr_hpc.io.volume import OME_ZARR_SUFFIX, Volume, is_ome_zarr, open_volume
@@ -122,15 +125,45 @@ def cohort_from_rows(
             "on. Add them, or use whole tomograms with --allow_missing_masks"
         )
     entries = []
+    failing: list[StorageError] = []
+    pauses: Sequence[float] = storage.PAUSES
     for identifier, row in sorted(named.items()):
+        entry = partial(_entry, identifier, row, ranges[identifier], masks[identifier], signedness or row.signedness)
         try:
-            stated = signedness or row.signedness
-            entries.append(_entry(identifier, row, ranges[identifier], masks[identifier], stated))
+            entries.append(storage.patiently(entry, row.path, pauses))
         except InputError as error:
             problems[identifier] = str(error)
+        except StorageError as error:
+            failing.append(error)
+            problems[identifier] = f"storage: {error}"
+            pauses = ()  # they have been waited for once
+    if failing and not entries:
+        raise failing[0]
     if not entries:
         raise InputError(f"{source}: no tomogram can be used:\n" + "\n".join(problems.values()))
     return Cohort(entries, problems)
+
+
+def without_long_names(cohort: Cohort, made: Callable[[str], Iterable[Path]]) -> Cohort:
+    """Exclude the tomograms whose ids are too long for the files that are named after them.
+
+    Parameters
+    ----------
+    cohort
+        The tomograms.
+    made
+        From an id to the files with the longest names and paths.
+
+    Raises
+    ------
+    InputError
+        None is left.
+    """
+    long = long_names((entry.id for entry in cohort.entries), made)
+    entries = [entry for entry in cohort.entries if entry.id not in long]
+    if not entries:
+        raise InputError("no tomogram can be used:\n" + "\n".join(f"  {name}: {why}" for name, why in long.items()))
+    return Cohort(entries, cohort.problems | long)
 
 
 def identifier_of(path: Path) -> str:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.mrc_bytes import mask_values
-from mwr_hpc.io.volume import open_volume
+from mwr_hpc.io.volume import open_volume, read_sections
 
 THRESHOLD = 0.5
 
@@ -38,7 +38,7 @@ def load_mask(path: Path, shape: tuple[int, int, int]) -> NDArray[np.bool_]:
             f"{path}: the mask has {volume.shape} voxels (z, y, x), its tomogram {tuple(shape)}; "
             "make the mask on the very same grid"
         )
-    mask: NDArray[np.bool_] = np.asarray(mask_values(volume.data[:]) >= THRESHOLD)
+    mask: NDArray[np.bool_] = mask_values(read_sections(volume, 0, volume.shape[0])) >= THRESHOLD
     if not mask.any():
         raise InputError(f"{path}: no voxel of the mask reaches {THRESHOLD}; expected 1 where there is specimen")
     return mask

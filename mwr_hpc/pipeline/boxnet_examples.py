@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 from mwr_hpc.boxnet.examples import INDEX, Entry, write_index
@@ -12,14 +13,17 @@ from mwr_hpc.cluster.pool import InlinePool, Pool, available_cores
 from mwr_hpc.config.boxnet_data import PrepareExamplesSettings
 from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, Notice, ShouldStop
+from mwr_hpc.io import storage
 from mwr_hpc.io.atomic import require_writable
 from mwr_hpc.io.micrograph import pixel_size_of, require_one_pixel_size
+from mwr_hpc.io.names import long_names
 from mwr_hpc.pipeline.assumptions import readings_of
 from mwr_hpc.pipeline.makers import remove_damaged
 from mwr_hpc.pipeline.receipts import fingerprint
 from mwr_hpc.pipeline.result_folder import book_of, working_in
 from mwr_hpc.pipeline.stages import Outcome, nothing_usable
-from mwr_hpc.pipeline.units import Unit, require_own_targets
+from mwr_hpc.pipeline.units import Unit, longest_names, require_own_targets
+from mwr_hpc.run_directory import STATE_FOLDER
 
 MATCHING, MASK = "matching", "mask"
 """Warp's folders beside the micrographs: picks, masks."""
@@ -65,15 +69,18 @@ def prepare_examples(settings: PrepareExamplesSettings, emit: Emit, should_stop:
     if settings.masks is not None and not any(example.mask for example in examples):
         raise InputError(f"{masks}: no mask of any of the micrographs; expected <micrograph>.tif or .mrc")
     problems = _checked_pixel_sizes(examples, settings)
+    opened = [example for example in examples if example.name not in problems]
+    readings = readings_of([example.micrograph for example in opened], settings.bytes, emit)
+    units = {example.name: _unit(example, settings, store, readings[example.micrograph]) for example in opened}
+    problems |= long_names(units, lambda name: longest_names(units[name], store / STATE_FOLDER))
     usable = [example for example in examples if example.name not in problems]
     if not usable:
         raise nothing_usable("micrographs can be used", problems)
     require_writable(store)
-    readings = readings_of([example.micrograph for example in usable], settings.bytes, emit)
-    units = [_unit(example, settings, store, readings[example.micrograph]) for example in usable]
-    require_own_targets(units, book_of(store))
+    chosen = [units[example.name] for example in usable]
+    require_own_targets(chosen, book_of(store))
     _tell_of_masks(usable, emit)
-    done, failed = _run(units, settings.preprocessing_ncpus, store, emit, should_stop)
+    done, failed = _run(chosen, settings.preprocessing_ncpus, store, emit, should_stop)
     failed = problems | failed
     if not done:
         raise nothing_usable("micrographs could be prepared", failed)
@@ -86,8 +93,8 @@ def _checked_pixel_sizes(examples: list[ExampleFiles], settings: PrepareExamples
     sizes, problems = [], {}
     for example in examples:
         try:
-            size = pixel_size_of(example.micrograph, settings.angpix, settings.bytes)
-            sizes.append((example.micrograph, size))
+            read = partial(pixel_size_of, example.micrograph, settings.angpix, settings.bytes)
+            sizes.append((example.micrograph, storage.patiently(read, example.micrograph, storage.PAUSES)))
         except InputError as error:
             problems[example.name] = str(error)
     if sizes:

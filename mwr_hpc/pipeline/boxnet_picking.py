@@ -16,17 +16,19 @@ from mwr_hpc.cluster.pool import Pool
 from mwr_hpc.config.boxnet_picking import PickSettings
 from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, Notice, ShouldStop
-from mwr_hpc.io.atomic import disk_full_reported, require_writable, without_partials
+from mwr_hpc.io.atomic import disk_full_reported, named_within_limits, require_writable, without_partials
 from mwr_hpc.io.micrograph import micrograph_files
+from mwr_hpc.io.names import long_names
 from mwr_hpc.pipeline.assumptions import readings_of
 from mwr_hpc.pipeline.backend import ON_THIS_HOST, Backend, Place
 from mwr_hpc.pipeline.event_log import recording
 from mwr_hpc.pipeline.makers import Makers
 from mwr_hpc.pipeline.pick_folder import PickFolder, Standing, standing, write_lists
+from mwr_hpc.pipeline.quarantine import Quarantine
 from mwr_hpc.pipeline.receipts import ReceiptBook, checksum, fingerprint
-from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner, nothing_usable
+from mwr_hpc.pipeline.stages import Outcome, StageRunner, nothing_usable
 from mwr_hpc.pipeline.sweep import Share, locked, quarantine_of
-from mwr_hpc.pipeline.units import Claim, Unit, partials_removed
+from mwr_hpc.pipeline.units import Claim, Unit, longest_names, partials_removed
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,13 @@ def pick(settings: PickSettings, emit: Emit, should_stop: ShouldStop, backend: B
     book = ReceiptBook(folder.state / "receipts", shared=share is not None)
     rules = _rules(settings, model)
     paths = micrograph_files(settings.micrographs)[: settings.limit]
+    named_within_limits(folder.record, "--suffix or the model's name:")
     readings = readings_of(paths, settings.bytes, emit)
-    plan = [_planned(settings, model, rules, folder, path, readings[path], book) for path in paths]
+    planned = {path.stem: _planned(settings, model, rules, folder, path, readings[path], book) for path in paths}
+    long = long_names(planned, lambda name: _longest_names(planned[name], folder))
+    if len(long) == len(planned):
+        raise nothing_usable("micrographs could be picked", long)
+    plan = [one for name, one in planned.items() if name not in long]
     mine = share.of(plan) if share else plan
     kept = _kept(mine, folder, book, emit)
     with (
@@ -115,10 +122,10 @@ def pick(settings: PickSettings, emit: Emit, should_stop: ShouldStop, backend: B
         try:
             failed = runner.run(mine, kept, pool)
         finally:
-            write_lists(folder, [one.files[0] for one in plan], runner.quarantines(plan), book)
+            write_lists(folder, [one.files[0] for one in plan], runner.quarantines(plan), book, long)
     if not share and len(failed) == len(plan):
         raise nothing_usable("micrographs could be picked", failed)
-    return Outcome(failed, [folder.list_of_all])
+    return Outcome(long | failed, [folder.list_of_all])
 
 
 @dataclass(frozen=True)
@@ -240,6 +247,10 @@ def _planned(
     if model.description.get("masks"):  # of another model they would say that nothing is contaminated
         files.append(written("mask", "write_contamination", {}, folder.mask(name)))
     return Planned(candidates, files)
+
+
+def _longest_names(planned: Planned, folder: PickFolder) -> list[Path]:
+    return [path for unit in planned.units for path in longest_names(unit, folder.state)]
 
 
 def _kept(plan: Sequence[Planned], folder: PickFolder, book: ReceiptBook, emit: Emit) -> set[Path]:

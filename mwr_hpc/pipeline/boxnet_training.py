@@ -12,18 +12,20 @@ from typing import Any
 
 from mwr_hpc.boxnet.corpus import Examples, open_corpus
 from mwr_hpc.boxnet.examples import ExampleStore
-from mwr_hpc.boxnet.registry import find_model, publish, read_picking_model, require_free
+from mwr_hpc.boxnet.registry import find_model, models_folder, publish, read_picking_model, require_free
 from mwr_hpc.config.boxnet_training import GENERIC, NONE, RetrainSettings
 from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, Notice, ShouldStop
-from mwr_hpc.io.atomic import disk_full_reported, require_writable, without_partials
+from mwr_hpc.io.atomic import disk_full_reported, named_within_limits, require_writable, without_partials
+from mwr_hpc.io.storage import PAUSES
 from mwr_hpc.pipeline.backend import ON_THIS_HOST, Backend, Place
 from mwr_hpc.pipeline.event_log import recording
 from mwr_hpc.pipeline.frozen_settings import freeze
 from mwr_hpc.pipeline.lock import RunLock
+from mwr_hpc.pipeline.quarantine import Quarantine
 from mwr_hpc.pipeline.rank_job import RankJob
 from mwr_hpc.pipeline.receipts import ReceiptBook, checksum, fingerprint
-from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner
+from mwr_hpc.pipeline.stages import Outcome, StageRunner
 from mwr_hpc.pipeline.units import Claim, Unit, require_own_targets, run_unit
 from mwr_hpc.run_directory import RunDirectory
 from mwr_hpc.training.communicator import require_horovod
@@ -117,13 +119,16 @@ def train_picker(
     parent = _read_parent(settings)
     _check(settings, store, parent)
     require_writable(run.root)
+    for file in (path := model_path(settings), models_folder() / path.name):
+        named_within_limits(file, "--name")
     with (
         disk_full_reported(run.root),
         RunLock(run.lock, emit=emit, should_stop=should_stop) as lock,
         ExitStack() as entered,
     ):
         should_stop = lock.until_lost(should_stop)
-        goes_on = run.retraining.exists()
+        if run.retraining.exists():
+            emit(Notice(f"going on with the run in {run.root}"))
         frozen = freeze(
             settings,
             run.retraining,
@@ -131,8 +136,6 @@ def train_picker(
             {"precision": "auto", "deterministic": None, "patch": None},
             another="--name",
         )
-        if goes_on:
-            emit(Notice(f"going on with the run in {run.root}"))
         log = recording(run.events, emit)
         place = Place(run.root, run.root, run.logs, log, should_stop)
         backend.take_over(place, adopt=True)
@@ -144,7 +147,7 @@ def train_picker(
         export = _export_unit(frozen, store, run, book, log)
         unit = _training_unit(frozen, store, corpus, parent, book)
         require_own_targets([export, unit], book)
-        runner.run_one(export, lambda: run_unit(export, claim))
+        runner.run_one(export, lambda: run_unit(export, claim, pauses=PAUSES))
         job = RankJob(
             train=unit,
             predict=[],

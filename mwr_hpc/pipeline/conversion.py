@@ -1,13 +1,16 @@
 """``mwr-hpc convert``: tomograms to OME-Zarr, on all cores, each skipped once it is done."""
 
+from pathlib import Path
+
 from mwr_hpc.cluster.local_pool import local_pool
 from mwr_hpc.cluster.pool import available_cores
 from mwr_hpc.config.schema import ConvertSettings
 from mwr_hpc.errors import InputError
 from mwr_hpc.events import Emit, ShouldStop
-from mwr_hpc.io.atomic import require_writable
-from mwr_hpc.io.volume import MRC_SUFFIXES, is_ome_zarr
+from mwr_hpc.io.atomic import partial_path, require_writable
+from mwr_hpc.io.volume import MRC_SUFFIXES, OME_ZARR_SUFFIX, is_ome_zarr
 from mwr_hpc.missing_wedge.cohort import cohort_from_files, volumes_named
+from mwr_hpc.missing_wedge.entries import without_long_names
 from mwr_hpc.pipeline.assumptions import tell_assumptions
 from mwr_hpc.pipeline.receipts import fingerprint
 from mwr_hpc.pipeline.result_folder import book_of, working_in
@@ -47,6 +50,7 @@ def convert(settings: ConvertSettings, emit: Emit, should_stop: ShouldStop) -> O
     files = [path for path in volumes_named(settings.inputs) if not is_ome_zarr(path)]
     cohort = cohort_from_files(files, None, settings.bytes)
     tell_assumptions(cohort, emit)
+    cohort = without_long_names(cohort, lambda name: [partial_path(_target(settings.out, name))])
     units = [
         Unit(
             stage="convert",
@@ -55,7 +59,7 @@ def convert(settings: ConvertSettings, emit: Emit, should_stop: ShouldStop) -> O
             inputs={"tomogram": entry.path},
             input_keys={"tomogram": fingerprint(entry.path)},
             parameters=stated_bytes(entry),
-            target=settings.out / f"{entry.id}.ome.zarr",
+            target=_target(settings.out, entry.id),
         )
         for entry in cohort.entries
     ]
@@ -72,3 +76,7 @@ def convert(settings: ConvertSettings, emit: Emit, should_stop: ShouldStop) -> O
     if not done:
         raise nothing_usable("inputs could be converted", failed)
     return Outcome(failed, [unit.target for unit in units if unit.name in done])
+
+
+def _target(folder: Path, identifier: str) -> Path:
+    return folder / f"{identifier}{OME_ZARR_SUFFIX}"

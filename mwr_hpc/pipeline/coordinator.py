@@ -19,9 +19,11 @@ from mwr_hpc.pipeline.backend import ON_THIS_HOST, Backend, Place
 from mwr_hpc.pipeline.event_log import recording
 from mwr_hpc.pipeline.launch import Launcher
 from mwr_hpc.pipeline.lock import RunLock
+from mwr_hpc.pipeline.lost_receipts import rebuild_receipts
+from mwr_hpc.pipeline.quarantine import Quarantine
 from mwr_hpc.pipeline.rank_job import RankJob
 from mwr_hpc.pipeline.receipts import Receipt, ReceiptBook
-from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner, nothing_usable
+from mwr_hpc.pipeline.stages import Outcome, StageRunner, nothing_usable
 from mwr_hpc.pipeline.starting import (
     check_before_start,
     continue_from,
@@ -35,6 +37,7 @@ from mwr_hpc.pipeline.starting import (
 )
 from mwr_hpc.pipeline.training_units import TrainingUnits, newest_trained, own_models
 from mwr_hpc.pipeline.units import Claim, Unit
+from mwr_hpc.pipeline.untrained import differences
 from mwr_hpc.run_directory import RunDirectory
 from mwr_hpc.training.communicator import require_horovod
 from mwr_hpc.training.sampler import check_batch_size
@@ -60,7 +63,7 @@ def train(settings: TrainSettings, emit: Emit, should_stop: ShouldStop, backend:
     Returns
     -------
     Outcome
-        The models, and the tomograms that were left out with their reasons.
+        The models, the tomograms that were left out with their reasons, and those that the newest model does not know.
 
     Raises
     ------
@@ -94,6 +97,7 @@ def train(settings: TrainSettings, emit: Emit, should_stop: ShouldStop, backend:
         log = recording(run.events, emit)
         place = Place(run.root, run.root, run.logs, log, should_stop)
         book = ReceiptBook(run.receipts)
+        rebuild_receipts(run, book, log)
         backend.take_over(place, adopt=not goes_back(frozen, run, book))
         entered.enter_context(without_partials([run.root, run.results], run.own_folders, lock.is_held))
         continue_from(frozen, run, book, emit)
@@ -109,9 +113,11 @@ def train(settings: TrainSettings, emit: Emit, should_stop: ShouldStop, backend:
             backend.prediction(place) as prediction,
         ):
             units = TrainingUnits(frozen, run, book)
-            _Job(frozen, run, cohort, units, runner, claim, launch, preparation, prediction, log).run()
+            run.untrained.unlink(missing_ok=True)
+            untrained = _Job(frozen, run, cohort, units, runner, claim, launch, preparation, prediction, log).run()
+        write_unusable(run.untrained, untrained)
         failed = cohort.problems | quarantine.reasons(cohort.ids)
-        return Outcome(failed, list(own_models(run, book).values()))
+        return Outcome(failed, list(own_models(run, book).values()), untrained)
 
 
 @dataclass(frozen=True)
@@ -129,8 +135,8 @@ class _Job:
     prediction: Pool
     emit: Emit
 
-    def run(self) -> None:
-        """Do all that is not done."""
+    def run(self) -> dict[str, str]:
+        """Do all that is not done; return what the newest model was not trained on, as `differences` does."""
         conversions, kept = self.units.conversions(self.cohort.entries)
         tell_kept_readings(kept, self.emit)
         converted = self._stage("convert", conversions)
@@ -151,6 +157,8 @@ class _Job:
                 self._have_ranks_predict(iteration, entries, extracted)
             if iteration < self.settings.iterations:
                 predicted = self._predict(iteration, entries, extracted)
+        last = max(newest, self.settings.iterations)
+        return differences(self.units, last, entries, extracted, self.cohort.ids, held_out)
 
     def _stage(self, stage: str, units: list[Unit], pool: Pool | None = None) -> dict[str, Receipt]:
         receipts = self.runner.run(stage, units, pool or self.preparation)

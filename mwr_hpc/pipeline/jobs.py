@@ -21,7 +21,7 @@ from mwr_hpc.errors import ClusterError, ConfigError
 from mwr_hpc.io.atomic import require_writable
 from mwr_hpc.pipeline.backend import PREDICTION, PREPARATION, picks_at_once
 from mwr_hpc.pipeline.launch import JOB_FILE
-from mwr_hpc.pipeline.stages import Quarantine
+from mwr_hpc.pipeline.quarantine import Quarantine
 from mwr_hpc.pipeline.status import Status, coordinator_of, status_of
 from mwr_hpc.pipeline.training_job import UNIT
 from mwr_hpc.run_directory import STATE_FOLDER, RunDirectory

@@ -8,6 +8,7 @@ from pathlib import Path
 from mwr_hpc.cluster.ranks import run_ranks
 from mwr_hpc.errors import ClusterError
 from mwr_hpc.events import Emit, Notice, ShouldStop
+from mwr_hpc.io import storage
 from mwr_hpc.pipeline.rank_job import Blame, RankJob, is_event, showing
 from mwr_hpc.pipeline.units import run_unit
 from mwr_hpc.training.communicator import SerialCommunicator
@@ -44,6 +45,7 @@ class InProcess:
             communicator=self.communicator,
             emit=self.emit,
             should_stop=self.should_stop,
+            pauses=storage.PAUSES,
         )
 
 

@@ -13,9 +13,10 @@ import numpy as np
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.atomic import atomic_file
 from mwr_hpc.io.picks import PickTable, read_picks, write_picks
+from mwr_hpc.io.records import read_record as read_record_of
 from mwr_hpc.pipeline.lock import critical_section
+from mwr_hpc.pipeline.quarantine import Quarantine
 from mwr_hpc.pipeline.receipts import ReceiptBook, checksum
-from mwr_hpc.pipeline.stages import Quarantine
 from mwr_hpc.pipeline.units import Unit, published
 from mwr_hpc.run_directory import CANDIDATES, STATE_FOLDER
 
@@ -97,7 +98,9 @@ def read_record(root: Path, suffix: str | None) -> tuple[PickFolder, dict[str, A
         there = f"there are {', '.join(found)}: name one by --suffix" if found else "run `mwr-hpc boxnet pick` first"
         raise InputError(f"{root}: {asked}; {there}")
     folder = PickFolder(root, suffix)
-    record: dict[str, Any] = json.loads(found[suffix].read_text())
+    record = read_record_of(found[suffix], [], "")
+    if record is None:
+        raise InputError(f"{found[suffix]}: damaged; give the command of `mwr-hpc boxnet pick` again, which writes it")
     return folder, record
 
 
@@ -135,6 +138,7 @@ def write_lists(
     units: Sequence[Unit],
     quarantines: Sequence[Quarantine],
     book: ReceiptBook,
+    unusable: Mapping[str, str],
 ) -> None:
     """Write the list of all particles and the table of all micrographs, from the files that are there.
 
@@ -150,9 +154,11 @@ def write_lists(
         Why some micrographs are left out.
     book
         The receipts of all.
+    unusable
+        Why there are no units of some micrographs.
     """
     with critical_section(folder.state / f"lists_{folder.suffix}.json"):
-        rows, tables = [], []
+        rows, tables = [Row(name, "failed", reason=reason) for name, reason in unusable.items()], []
         for unit in units:
             reason = next((record.reason for one in quarantines if (record := one.get(unit.name))), "")
             corrected = standing(unit, book) is Standing.CORRECTED

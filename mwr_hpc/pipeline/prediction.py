@@ -11,9 +11,16 @@ from mwr_hpc.cluster.pool import Pool
 from mwr_hpc.config.schema import PredictSettings
 from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, Notice, ShouldStop
-from mwr_hpc.io.atomic import disk_full_reported, require_writable, without_partials
+from mwr_hpc.io.atomic import (
+    disk_full_reported,
+    named_within_limits,
+    partial_path,
+    require_writable,
+    without_partials,
+)
+from mwr_hpc.io.volume import OME_ZARR_SUFFIX
 from mwr_hpc.missing_wedge.cohort import cohort_from_files, cohort_from_list, tomogram_files
-from mwr_hpc.missing_wedge.entries import Cohort, TomogramEntry, identifier_of
+from mwr_hpc.missing_wedge.entries import Cohort, TomogramEntry, identifier_of, without_long_names
 from mwr_hpc.numerics.wedge import effective_tilt_range
 from mwr_hpc.pipeline.assumptions import tell_assumptions
 from mwr_hpc.pipeline.backend import ON_THIS_HOST, Backend, Place
@@ -104,6 +111,7 @@ def predict(settings: PredictSettings, emit: Emit, should_stop: ShouldStop, back
     out = settings.out
     state = out / STATE_FOLDER
     book = ReceiptBook(state / "receipts", shared=share is not None)
+    cohort = _without_long_names(settings, models, cohort, state)
     plan = _plan(settings, models, cohort, book)
     mine = share.of(plan) if share else plan
     require_own_targets([unit for one in mine for unit in (one.unit, one.figure, one.copy) if unit is not None], book)
@@ -135,11 +143,28 @@ def predict(settings: PredictSettings, emit: Emit, should_stop: ShouldStop, back
     return Outcome(failed, results)
 
 
+def _without_long_names(settings: PredictSettings, models: list[Model], cohort: Cohort, state: Path) -> Cohort:
+    longest = max(models, key=lambda model: len(model.name))
+    folder = settings.out / longest.name if len(models) > 1 else settings.out
+    stage = f"{_stage(longest, models)}_ome_zarr"
+    named_within_limits(state / f"{stage}.jsonl", f"the model {longest.path}, from which names are made,")
+
+    def made(identifier: str) -> list[Path]:
+        target = folder / f"{identifier}{CORRECTED}{OME_ZARR_SUFFIX if settings.format != 'mrc' else '.mrc'}"
+        return [partial_path(target), state / "logs" / f"{stage}_{identifier}.log"]
+
+    return without_long_names(cohort, made)
+
+
+def _stage(model: Model, models: list[Model]) -> str:
+    return "correct" if len(models) == 1 else f"correct_{model.name}"
+
+
 def _plan(settings: PredictSettings, models: list[Model], cohort: Cohort, book: ReceiptBook) -> list[Planned]:
     """Every model by every tomogram, model by model, so that each worker loads a model once."""
     plan = []
     for model in models:
-        stage = "correct" if len(models) == 1 else f"correct_{model.name}"
+        stage = _stage(model, models)
         folder = settings.out if len(models) == 1 else settings.out / model.name
         for entry in cohort.entries:
             unit = _unit(settings, model, entry, stage, folder, book)

@@ -9,10 +9,10 @@ from mwr_hpc.cluster.pool import InlinePool, Pool, available_cores
 from mwr_hpc.config.schema import GenerateNoiseSettings, MakeMaskSettings
 from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, ShouldStop
-from mwr_hpc.io.atomic import require_writable
+from mwr_hpc.io.atomic import named_within_limits, partial_path, require_writable
 from mwr_hpc.io.volume import MRC_SUFFIXES
 from mwr_hpc.missing_wedge.cohort import cohort_from_files, tomogram_files
-from mwr_hpc.missing_wedge.entries import MASK_END
+from mwr_hpc.missing_wedge.entries import MASK_END, without_long_names
 from mwr_hpc.numerics.wedge import effective_tilt_range
 from mwr_hpc.pipeline.assumptions import tell_assumptions
 from mwr_hpc.pipeline.receipts import fingerprint
@@ -49,6 +49,9 @@ def make_masks(settings: MakeMaskSettings, emit: Emit, should_stop: ShouldStop) 
     require_writable(folder)
     cohort = cohort_from_files(tomogram_files([settings.input]), None, settings.bytes)
     tell_assumptions(cohort, emit)
+    if to_file:
+        named_within_limits(settings.out, "--out")
+    cohort = without_long_names(cohort, lambda name: [partial_path(folder / f"{name}{MASK_END}.mrc")])
     book = book_of(folder)
     parameters = settings.model_dump(include={"side", "percentile", "threshold", "z_crop", "contrast"})
     units = [
@@ -92,6 +95,7 @@ def generate_noise(settings: GenerateNoiseSettings, emit: Emit, should_stop: Sho
     """
     out = settings.out
     require_writable(out.parent)
+    named_within_limits(out, "--out")
     book = book_of(out.parent)
     unit = Unit(
         stage=NOISE_STAGE,

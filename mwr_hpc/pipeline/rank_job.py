@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from mwr_hpc.cluster.rank_environment import nodes
-from mwr_hpc.errors import DamagedArrayError, InputError, MwrError, StopRequested
+from mwr_hpc.errors import DamagedArrayError, InputError, MwrError, StopRequested, StorageError
 from mwr_hpc.events import (
-    ArrayDamaged,
     Emit,
     Event,
     InputRefused,
     Notice,
     ShouldStop,
+    StorageFailed,
     event_from_record,
     event_to_record,
 )
@@ -179,7 +179,7 @@ def _with_devices(unit: Unit, devices: Sequence[int] | None) -> Unit:
 
 
 class Blame:
-    """Passes events on to `emit`, and remembers bad input or a damaged array that a rank told of."""
+    """Passes events on to `emit`, and remembers bad input, a damaged array or failing storage that a rank reported."""
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
@@ -191,6 +191,8 @@ class Blame:
             self._found = self._found or InputError(event.reason)
         elif isinstance(event, ArrayDamaged):
             self._found = DamagedArrayError(Path(event.path), event.what)
+        elif isinstance(event, StorageFailed):
+            self._found = StorageError(event.reason)
         else:
             self._emit(event)
 

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from mwr_hpc.io.atomic import atomic_file
+from mwr_hpc.io.records import Record, read_lines, read_record
 from mwr_hpc.io.volume import mrc_files
 
 SCHEMA = 1
@@ -15,6 +17,12 @@ SCHEMA = 1
 
 RECEIPT_NAME = "receipt.json"
 """The receipt's name inside a published directory."""
+
+
+DONE_AGAIN = "what it said is done is done again"
+
+CHECK = "crc32"
+"""Of a receipt's text, beside what it says: a flipped digit would look as good as the right one."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +99,16 @@ def write_receipt(path: Path, receipt: Receipt) -> None:
         partial.write_text(_line(receipt))
 
 
-def read_receipt(path: Path) -> Receipt | None:
-    """The receipt at `path`; None when there is none, or none that can be read."""
-    try:
-        return Receipt(**json.loads(path.read_text()))
-    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
-        return None
+def read_receipt(path: Path, damage: list[str] | None = None) -> Receipt | None:
+    """Return the receipt at `path`; None when there is none, or a damaged one, which `damage` then names."""
+    told: list[str] = []
+    record = read_record(path, told, DONE_AGAIN)
+    receipt = record and _receipt(record)
+    if record is not None and receipt is None:
+        told.append(f"{path}: damaged; {DONE_AGAIN}")
+    if damage is not None:
+        damage += told
+    return receipt or None
 
 
 class ReceiptBook:
@@ -117,6 +129,8 @@ class ReceiptBook:
         self.folder = folder
         self._shared = shared
         self._folded: dict[str, dict[str, Receipt]] = {}
+        self._damaged: set[str] = set()
+        self._damage: list[str] = []
 
     def path(self, stage: str, name: str) -> Path:
         """Where the unit's own receipt lies until it is folded."""
@@ -125,6 +139,16 @@ class ReceiptBook:
     def get(self, stage: str, name: str) -> Receipt | None:
         """The newest receipt of a unit."""
         return read_receipt(self.path(stage, name)) or self._read_folded(stage).get(name)
+
+    def is_damaged(self, stage: str) -> bool:
+        """Whether receipts of a finished stage were lost."""
+        self._read_folded(stage)
+        return stage in self._damaged
+
+    def take_damage(self) -> list[str]:
+        """Name the files, of those read so far, that are damaged; each once."""
+        damage, self._damage = self._damage, []
+        return damage
 
     def fold(self, stage: str, receipts: Iterable[Receipt]) -> None:
         """Fold the receipts of a finished stage into one file and remove the separate ones."""
@@ -156,11 +180,33 @@ class ReceiptBook:
     def _read_folded(self, stage: str) -> dict[str, Receipt]:
         if stage not in self._folded:
             path = self.folder / f"{stage}.jsonl"
-            lines = path.read_text().splitlines() if path.exists() else []
-            receipts = [Receipt(**json.loads(line)) for line in lines]
+            damage: list[str] = []
+            records = read_lines(path, damage, DONE_AGAIN)
+            receipts = [receipt for record in records if (receipt := _receipt(record)) is not None]
+            if len(receipts) < len(records):
+                damage.append(f"{path}: {len(records) - len(receipts)} receipts in it are damaged; {DONE_AGAIN}")
+            if damage:
+                self._damaged.add(stage)
+                self._damage += damage
             self._folded[stage] = {receipt.name: receipt for receipt in receipts}
         return self._folded[stage]
 
 
 def _line(receipt: Receipt) -> str:
-    return json.dumps(asdict(receipt), sort_keys=True)
+    record = json.loads(json.dumps(asdict(receipt)))
+    return json.dumps({**record, CHECK: _check(record)}, sort_keys=True)
+
+
+def _receipt(record: Record) -> Receipt | None:
+    """Return the receipt that a record holds, None where it is damaged; those of version 0.1.0 carry no checksum."""
+    found = record.pop(CHECK, None)
+    try:
+        receipt = Receipt(**record)
+    except TypeError:
+        return None
+    sound = found == _check(record) if found is not None else isinstance(receipt.figures, dict)
+    return receipt if sound and isinstance(receipt.key, str) and isinstance(receipt.name, str) else None
+
+
+def _check(record: Record) -> int:
+    return zlib.crc32(json.dumps(record, sort_keys=True).encode())

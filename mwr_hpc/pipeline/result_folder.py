@@ -10,8 +10,9 @@ from pathlib import Path
 from mwr_hpc.events import Emit, ShouldStop
 from mwr_hpc.io.atomic import disk_full_reported, without_partials
 from mwr_hpc.pipeline.event_log import recording
+from mwr_hpc.pipeline.quarantine import Quarantine
 from mwr_hpc.pipeline.receipts import ReceiptBook
-from mwr_hpc.pipeline.stages import Quarantine, StageRunner
+from mwr_hpc.pipeline.stages import StageRunner
 from mwr_hpc.pipeline.sweep import locked
 from mwr_hpc.pipeline.units import Claim, Unit, partials_removed
 from mwr_hpc.run_directory import STATE_FOLDER

@@ -4,11 +4,10 @@ One bad tomogram never stops a cohort. It is quarantined with its reason, and le
 failed would be the same one again (`retry` or a repaired file change that).
 """
 
-import json
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -21,65 +20,18 @@ from mwr_hpc.errors import (
     MwrError,
     StageError,
     StopRequested,
+    StorageError,
 )
 from mwr_hpc.events import Emit, Notice, ShouldStop, StageFinished, StageStarted, UnitFailed, UnitFinished
-from mwr_hpc.io.atomic import atomic_file
+from mwr_hpc.io import storage
 from mwr_hpc.pipeline.makers import Makers
-from mwr_hpc.pipeline.receipts import Receipt, ReceiptBook
+from mwr_hpc.pipeline.quarantine import Quarantine, Quarantined
+from mwr_hpc.pipeline.receipts import RECEIPT_NAME, Receipt, ReceiptBook, read_receipt
+from mwr_hpc.pipeline.storage import ADVICE, require_storage
 from mwr_hpc.pipeline.units import Claim, Unit, finished, published, run_unit
 
-
-@dataclass(frozen=True)
-class Quarantined:
-    """Why a tomogram is left out: the stage and key of the unit that failed, and whether its input is at fault."""
-
-    identifier: str
-    stage: str
-    key: str
-    reason: str
-    input_at_fault: bool
-
-
-class Quarantine:
-    """The tomograms that are left out, one small file each.
-
-    Parameters
-    ----------
-    folder
-        Where the records lie.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        records = (Quarantined(**json.loads(path.read_text())) for path in sorted(folder.glob("*.json")))
-        self._records = {record.identifier: record for record in records}
-
-    def reasons(self, among: Collection[str]) -> dict[str, str]:
-        """Why each tomogram of those `among` which a command works is left out."""
-        return {
-            identifier: f"{record.stage}: {record.reason}"
-            for identifier, record in self._records.items()
-            if identifier in among
-        }
-
-    def get(self, identifier: str) -> Quarantined | None:
-        """The record of one tomogram, None when it is not quarantined."""
-        return self._records.get(identifier)
-
-    def __iter__(self) -> Iterator[Quarantined]:
-        return iter(list(self._records.values()))
-
-    def add(self, record: Quarantined) -> None:
-        """Leave a tomogram out from now on."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with atomic_file(self._folder / f"{record.identifier}.json") as partial_file:
-            partial_file.write_text(json.dumps(asdict(record)))
-        self._records[record.identifier] = record
-
-    def release(self, identifier: str) -> None:
-        """Take a tomogram in again."""
-        (self._folder / f"{identifier}.json").unlink(missing_ok=True)
-        self._records.pop(identifier, None)
+STORAGE = "storage"
+"""Begins the reasons of tomograms that the storage could not give or take; they are tried again at every start."""
 
 
 @dataclass(frozen=True)
@@ -92,15 +44,18 @@ class Outcome:
         The quarantined tomograms and why.
     results
         What was published: files that the user asked for.
+    untrained
+        What the newest model of a run was not trained on, and how it differs.
     """
 
     failed: dict[str, str] = field(default_factory=dict)
     results: list[Path] = field(default_factory=list)
+    untrained: dict[str, str] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
-        """0 all done, 1 some failed."""
-        return 1 if self.failed else 0
+        """0 all done, 1 some failed or are in no model."""
+        return 1 if self.failed or self.untrained else 0
 
 
 def nothing_usable(what: str, reasons: Mapping[str, str]) -> InputError:
@@ -169,49 +124,65 @@ class StageRunner:
             No space is left.
         StageError
             The run has been taken over by another coordinator.
+        StorageError
+            The storage is gone.
         """
         started = time.perf_counter()
         self._makers.note(units, pool)
         receipts, waiting = self._sorted(stage, units)
         self._makers.tell_of_unchecked(unit for unit in units if unit.name in receipts)
+        self._tell_of_damage(waiting)
         skipped = len(receipts)
         self._emit(StageStarted(stage, len(receipts) + len(waiting), skipped))
-        failed = self._work(waiting, pool, receipts)
+        failed = self._work(waiting, units, pool, receipts)
         if len(receipts) - skipped + failed < len(waiting):
             raise StopRequested(f"stopped in {stage}: {len(receipts)} of {len(units)} units are done and kept")
+        if not receipts:
+            self._stop_for_storage(units)
         self.book.fold(stage, receipts.values())
+        self._tell_of_damage([])
         done = len(receipts) - skipped
         self._emit(StageFinished(stage, done, skipped, failed, time.perf_counter() - started))
         return receipts
 
-    def _work(self, units: Sequence[Unit], pool: Pool, receipts: dict[str, Receipt]) -> int:
-        """Do all of `units` and add their receipts; return how many failed."""
+    def _work(self, waiting: Sequence[Unit], units: Sequence[Unit], pool: Pool, receipts: dict[str, Receipt]) -> int:
+        """Do all that is `waiting` of a stage's `units` and add the receipts; return how many failed."""
         failed = 0
-        while units:
+        while waiting:
             hindered: list[tuple[Unit, DamagedArrayError]] = []
-            for end in pool.run(partial(run_unit, claim=self._claim), units, self._should_stop):
+            work = partial(run_unit, claim=self._claim, pauses=storage.PAUSES)
+            for end in pool.run(work, waiting, self._should_stop):
                 if damage := self._makers.damage(end.error):
                     hindered.append((end.task, damage))
                 elif end.error is not None:
-                    self._leave_out(end)
+                    self._leave_out(end, units)
                     failed += 1
                 else:
                     receipts[end.task.name] = end.result
                     self._take_back(end.task)
                     self._emit(UnitFinished(end.task.stage, end.task.name, end.result.seconds))
             made = self._makers.make_again([damage for _, damage in hindered], self._make_again)
-            units = [unit for unit, damage in hindered if damage.path in made]
-            failed += len(hindered) - len(units)
+            waiting = [unit for unit, damage in hindered if damage.path in made]
+            failed += len(hindered) - len(waiting)
         return failed
 
     def _make_again(self, unit: Unit, pool: Pool) -> bool:
         """Do a unit whose published result is damaged; return whether it succeeded."""
         receipts: dict[str, Receipt] = {}
-        failed = self._work([unit], pool, receipts)
+        failed = self._work([unit], [unit], pool, receipts)
         if not receipts and not failed:
             raise StopRequested(f"stopped before {unit.target} was made again")
         self.book.fold(unit.stage, receipts.values())
         return bool(receipts)
+
+    def _stop_for_storage(self, units: Sequence[Unit]) -> None:
+        """Raise StorageError where it failed for all units that had no other fault: then it is gone."""
+        records = [record for unit in units if (record := self.quarantine.get(unit.name))]
+        failing = [record for record in records if record.reason.startswith(f"{STORAGE}: ")]
+        for record in failing:
+            self.quarantine.release(record.identifier)
+        if failing:
+            raise StorageError(f"{failing[0].reason}. {ADVICE}")
 
     def unfinished(self, stage: str, units: Sequence[Unit]) -> list[Unit]:
         """Those of `units` that `run` would do."""
@@ -222,8 +193,15 @@ class StageRunner:
         receipts: dict[str, Receipt] = {}
         waiting: list[Unit] = []
         for unit in units:
-            if receipt := self._finished(unit):
+            look = partial(self._finished, unit)
+            try:
+                receipt = storage.patiently(look, unit.target, storage.PAUSES)
+            except StorageError as error:
+                self._leave_out(Finished(unit, error=error), units)
+                continue
+            if receipt is not None:
                 receipts[unit.name] = receipt
+                self._take_back(unit)
             elif not self._stays_out(unit):
                 waiting.append(unit)
         return receipts, waiting
@@ -248,6 +226,7 @@ class StageRunner:
             `work` came back without a result.
         """
         receipt = self._finished(unit)
+        self._tell_of_damage([unit])
         self._emit(StageStarted(unit.stage, 1, 1 if receipt else 0))
         started, skipped = time.perf_counter(), receipt is not None
         while receipt is None:
@@ -257,13 +236,23 @@ class StageRunner:
                 if not self._makers.make_again([error], self._make_again):
                     raise
                 continue
-            receipt = finished(unit, self.book.get(unit.stage, unit.name))
+            receipt = self._finished(unit)
             if receipt is None:
                 raise StageError(f"{unit.stage} {unit.name} ended without its result {unit.target}")
             self._emit(UnitFinished(unit.stage, unit.name, receipt.seconds))
         self.book.fold(unit.stage, [receipt])
         self._emit(StageFinished(unit.stage, int(not skipped), int(skipped), 0, time.perf_counter() - started))
         return receipt
+
+    def _tell_of_damage(self, waiting: Sequence[Unit]) -> None:
+        """Name the records that cannot be read."""
+        damage = [*self.book.take_damage(), *self.quarantine.damage]
+        for unit in waiting:
+            if unit.receipt is None:
+                read_receipt(unit.target / RECEIPT_NAME, damage)
+        for text in damage:
+            self._emit(Notice(text, warning=True))
+        self.quarantine.remove_damaged()
 
     def _stays_out(self, unit: Unit) -> bool:
         record = self.quarantine.get(unit.name)
@@ -276,11 +265,13 @@ class StageRunner:
         if record is not None and record.stage == unit.stage:
             self.quarantine.release(unit.name)
 
-    def _leave_out(self, end: Finished) -> None:
+    def _leave_out(self, end: Finished, units: Sequence[Unit]) -> None:
         unit, error = end.task, end.error
-        if isinstance(error, ConfigError | DiskFullError | StageError | StopRequested):
+        if isinstance(error, StorageError):
+            require_storage(unit, units, error)
+        elif isinstance(error, ConfigError | DiskFullError | StageError | StopRequested):
             raise error  # no tomogram is to blame
-        reason = str(error)
+        reason = f"{STORAGE}: {error}" if isinstance(error, StorageError) else str(error)
         if not isinstance(error, MwrError):
             log = self._write_traceback(end)
             reason = f"{type(error).__name__}: {error} (a fault of the program; its traceback is in {log})"

@@ -10,13 +10,15 @@ from mwr_hpc.config.schema import TrainSettings
 from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, Notice
 from mwr_hpc.io.atomic import atomic_file, require_writable
+from mwr_hpc.io.records import read_record
 from mwr_hpc.missing_wedge.check import check_group
 from mwr_hpc.missing_wedge.cohort import cohort_from_folder, cohort_from_list
-from mwr_hpc.missing_wedge.entries import Cohort, TomogramEntry
+from mwr_hpc.missing_wedge.entries import Cohort, TomogramEntry, without_long_names
 from mwr_hpc.numerics.wedge import effective_tilt_range
 from mwr_hpc.pipeline.frozen_settings import freeze
+from mwr_hpc.pipeline.lost_receipts import require_own_models
 from mwr_hpc.pipeline.receipts import ReceiptBook
-from mwr_hpc.pipeline.training_units import own_models, require_own_models
+from mwr_hpc.pipeline.training_units import own_models
 from mwr_hpc.run_directory import RunDirectory
 from mwr_hpc.training.hardware import check_devices, check_kernel, resolve_hardware
 from mwr_hpc.training.model_file import read_model
@@ -62,7 +64,8 @@ def read_cohort(settings: TrainSettings) -> Cohort:
     problems = cohort.problems | too_small
     if not entries:
         raise InputError("no tomogram can be used:\n" + "\n".join(problems.values()))
-    return Cohort(entries, problems)
+    run = RunDirectory(settings.run_dir, settings.result_dir)
+    return without_long_names(Cohort(entries, problems), run.longest_names)
 
 
 def with_ranks(settings: TrainSettings, ranks: int) -> TrainSettings:
@@ -234,7 +237,15 @@ def _marker(run: RunDirectory) -> Path:
 
 
 def _read_marker(marker: Path) -> int | None:
-    return int(json.loads(marker.read_text())["iteration"]) if marker.exists() else None
+    if not marker.exists():
+        return None
+    iteration = (read_record(marker, [], "") or {}).get("iteration")
+    if not isinstance(iteration, int):
+        raise ConfigError(
+            f"{marker}: damaged; it said from which iteration this run went on last. Leave --continue_iter out to go "
+            "on from the newest model, or remove this file to go back once more"
+        )
+    return iteration
 
 
 def _move(run: RunDirectory, iterations: list[int], folder: Path) -> None:

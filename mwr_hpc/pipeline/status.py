@@ -4,81 +4,27 @@ The events say what was begun and done, the receipts' quarantine what is left ou
 is, the lock whether a coordinator is at work.
 """
 
-import json
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mwr_hpc.config.boxnet_training import RetrainSettings
+from mwr_hpc.config.fields import Settings
 from mwr_hpc.config.loading import settings_from_yaml
 from mwr_hpc.config.schema import TrainSettings
 from mwr_hpc.errors import ConfigError
 from mwr_hpc.io.atomic import PARTIAL
+from mwr_hpc.io.records import read_record
+from mwr_hpc.pipeline.history import History, Stage, read_history
 from mwr_hpc.pipeline.holder import DamagedLockError, read_holder
 from mwr_hpc.pipeline.lock import PATIENCE
+from mwr_hpc.pipeline.quarantine import Quarantine
 from mwr_hpc.pipeline.receipts import ReceiptBook
-from mwr_hpc.pipeline.stages import Quarantine
 from mwr_hpc.pipeline.training_units import newest_trained
 from mwr_hpc.run_directory import CANDIDATES, STATE_FOLDER, UNUSABLE, RunDirectory
 from mwr_hpc.training.curves import read_curves
-
-
-@dataclass
-class Stage:
-    """One stage as far as its events tell; times are of the coordinator's clock."""
-
-    name: str
-    units: int
-    done: int
-    began: float
-    failed: int = 0
-    ended: bool = False
-    finished_now: int = 0
-    last: float | None = None
-
-    def rate(self) -> float | None:
-        """Units a second since the stage began, None before the first."""
-        if self.last is None or self.last <= self.began:
-            return None
-        return (self.finished_now + self.failed) / (self.last - self.began)
-
-    def seconds_left(self) -> float | None:
-        """At the pace so far."""
-        pace, left = self.rate(), self.units - self.done - self.failed
-        return left / pace if pace else None
-
-
-@dataclass
-class History:
-    """What the events tell of a run."""
-
-    stages: dict[str, Stage] = field(default_factory=dict)
-    current: Stage | None = None
-    iteration: int = 0
-    iterations: int = 0
-    iteration_began: float = 0.0
-    iteration_seconds: float | None = None
-
-    def take(self, record: Mapping[str, Any]) -> None:
-        """Take in one line of ``events.jsonl``."""
-        when, kind = record["time"], record["event"]
-        stage = self.stages.get(record.get("stage", ""))
-        if kind == "IterationStarted":
-            if record["iteration"] == self.iteration + 1 and self.iteration:
-                self.iteration_seconds = when - self.iteration_began
-            self.iteration, self.iterations = record["iteration"], record["iterations"]
-            self.iteration_began = when
-        elif kind == "StageStarted":
-            self.current = Stage(record["stage"], record["units"], record["done"], when)
-            self.stages[record["stage"]] = self.current
-        elif stage is not None and kind == "UnitFinished":
-            stage.done, stage.finished_now, stage.last = stage.done + 1, stage.finished_now + 1, when
-        elif stage is not None and kind == "UnitFailed":
-            stage.failed, stage.last = stage.failed + 1, when
-        elif stage is not None and kind == "StageFinished":
-            stage.ended = True
 
 
 @dataclass(frozen=True)
@@ -104,6 +50,10 @@ class Status:
         Of the stage, and of the whole run once an iteration is complete.
     left_out
         Quarantined tomograms and the reasons.
+    untrained
+        What the newest model was not trained on when the run ended last, and how it differs.
+    damaged
+        The records that cannot be read, with what follows from that.
     """
 
     run: str
@@ -122,6 +72,8 @@ class Status:
     stage_seconds_left: float | None = None
     seconds_left: float | None = None
     left_out: dict[str, str] = field(default_factory=dict)
+    untrained: dict[str, str] = field(default_factory=dict)
+    damaged: list[str] = field(default_factory=list)
 
 
 def status_of(folder: Path) -> Status:
@@ -146,49 +98,59 @@ def status_of(folder: Path) -> Status:
 
 
 def _of_training(run: RunDirectory) -> Status:
-    settings = settings_from_yaml(TrainSettings, run.config)
-    run = RunDirectory(run.root, settings.result_dir)
-    history = _history([run.events])
+    damage: list[str] = []
+    settings = _settings(TrainSettings, run.config, damage)
+    run = RunDirectory(run.root, settings.result_dir if settings else None)
+    history = read_history([run.events], damage)
     coordinator, alive = _coordinator([run.lock])
-    left_out = _left_out(run.unusable, [run.quarantine])
-    complete = newest_trained(run, ReceiptBook(run.receipts)) >= settings.iterations
+    iterations = settings.iterations if settings else history.iterations
+    book = ReceiptBook(run.receipts)
+    complete = 0 < iterations <= newest_trained(run, book)
+    damage += book.take_damage()
     stage = history.current
     state = alive or ("finished" if complete else "stopped")
+    left_out = _left_out(run.unusable, [run.quarantine], damage)
+    untrained = _reasons(run.untrained, damage)
     if stage is None:
-        return Status(str(run.root), state, coordinator, iterations=settings.iterations, left_out=left_out)
+        ended = Status(str(run.root), state, coordinator, iterations=iterations)
+        return replace(ended, left_out=left_out, untrained=untrained, damaged=damage)
     training = stage.name == "train" and not stage.ended
     running = 0
     if state == "running" and not stage.ended:
         running = 1 if training else _partials(_stage_folder(run, stage.name))
+    curves = read_curves(run.curves(history.iteration), damage)
     return Status(
         run=str(run.root),
         state=state,
         coordinator=coordinator,
         iteration=history.iteration,
-        iterations=settings.iterations,
+        iterations=iterations,
         stage=stage.name,
         units=stage.units,
         done=stage.done,
         running=running,
         failed=stage.failed,
-        epoch=len(read_curves(run.curves(history.iteration))) if training else 0,
-        epochs=settings.epochs if training else 0,
+        epoch=len(curves) if training else 0,
+        epochs=settings.epochs if training and settings else 0,
         per_hour=_per_hour(stage, state),
         stage_seconds_left=_stage_seconds_left(stage, state),
         seconds_left=_seconds_left(history, state),
         left_out=left_out,
+        untrained=untrained,
+        damaged=damage,
     )
 
 
 def _of_retraining(run: RunDirectory) -> Status:
-    settings = settings_from_yaml(RetrainSettings, run.retraining)
-    history = _history([run.events])
+    damage: list[str] = []
+    settings = _settings(RetrainSettings, run.retraining, damage)
+    history = read_history([run.events], damage)
     coordinator, alive = _coordinator([run.lock])
     stage = history.current
     training = stage is not None and stage.name == "train"
     ended = training and stage is not None and stage.ended
     state = alive or ("finished" if ended else "stopped")
-    curves = read_curves(run.curves(1))
+    curves = read_curves(run.curves(1), damage)
     return Status(
         run=str(run.root),
         state=state,
@@ -197,14 +159,17 @@ def _of_retraining(run: RunDirectory) -> Status:
         units=1,
         done=int(ended),
         running=int(state == "running" and not ended),
-        epoch=curves[-1]["epoch"] if training and curves else 0,
-        epochs=settings.epochs if training else 0,
+        epoch=int(curves[-1].get("epoch", 0)) if training and curves else 0,
+        epochs=settings.epochs if training and settings else 0,
+        damaged=damage,
     )
 
 
 def _of_sweep(folder: Path, state: Path) -> Status:
     """All shares and stages together."""
-    stages = [stage for path in sorted(state.glob("events*.jsonl")) for stage in _history([path]).stages.values()]
+    damage: list[str] = []
+    histories = [read_history([path], damage) for path in sorted(state.glob("events*.jsonl"))]
+    stages = [stage for history in histories for stage in history.stages.values()]
     coordinator, alive = _coordinator(sorted(state.glob("lock*.json")))
     units, done, failed = (sum(getattr(stage, name) for stage in stages) for name in ("units", "done", "failed"))
     folders = {folder, *(path for path in folder.iterdir() if path.is_dir() and path != state)}
@@ -222,20 +187,21 @@ def _of_sweep(folder: Path, state: Path) -> Status:
         failed=failed,
         per_hour=_per_hour(current, state_word),
         stage_seconds_left=_stage_seconds_left(current, state_word),
-        left_out=_left_out(state / UNUSABLE, sorted((state / "quarantine").glob("*"))),
+        left_out=_left_out(state / UNUSABLE, sorted((state / "quarantine").glob("*")), damage),
+        damaged=damage,
     )
 
 
-def _history(paths: Iterable[Path]) -> History:
-    history = History()
-    for path in paths:
-        for line in path.read_text().splitlines() if path.exists() else []:
-            try:
-                record = json.loads(line)
-            except ValueError:  # the end of a line that a kill cut off
-                continue
-            history.take(record)
-    return history
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+def _settings(model: type[AnySettings], path: Path, damage: list[str]) -> AnySettings | None:
+    """The run's configuration; where it cannot be read, the rest can still be told."""
+    try:
+        return settings_from_yaml(model, path)
+    except ConfigError as error:
+        damage.append(str(error))
+        return None
 
 
 def _coordinator(locks: Iterable[Path]) -> tuple[dict[str, Any] | None, str | None]:
@@ -259,9 +225,17 @@ def coordinator_of(folder: Path) -> tuple[dict[str, Any] | None, str | None]:
     return _coordinator([RunDirectory(folder).lock, *sorted((folder / STATE_FOLDER).glob("lock*.json"))])
 
 
-def _left_out(unusable: Path, folders: Iterable[Path]) -> dict[str, str]:
-    left_out = json.loads(unusable.read_text()) if unusable.exists() else {}
-    return left_out | {one.identifier: f"{one.stage}: {one.reason}" for folder in folders for one in Quarantine(folder)}
+def _left_out(unusable: Path, folders: Iterable[Path], damage: list[str]) -> dict[str, str]:
+    left_out = _reasons(unusable, damage)
+    for quarantine in map(Quarantine, folders):
+        left_out |= {one.identifier: f"{one.stage}: {one.reason}" for one in quarantine}
+        damage += quarantine.damage
+    return left_out
+
+
+def _reasons(path: Path, damage: list[str]) -> dict[str, str]:
+    record = read_record(path, damage, "it is written anew at the next start")
+    return {name: str(reason) for name, reason in (record or {}).items()}
 
 
 def _per_hour(stage: Stage | None, state: str) -> float | None:
@@ -283,7 +257,7 @@ def _seconds_left(history: History, state: str) -> float | None:
 
 def _stage_folder(run: RunDirectory, stage: str) -> Path:
     name, _, iteration = stage.partition("_")
-    if iteration:
+    if iteration.isdigit():
         return run.iteration(int(iteration)) / name
     return (run.tomogram("any") if name == "convert" else run.subtomograms("any")).parent
 

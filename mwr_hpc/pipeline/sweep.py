@@ -13,8 +13,8 @@ from mwr_hpc.io.atomic import atomic_file
 from mwr_hpc.io.star import write_star
 from mwr_hpc.pipeline.corrections import change_in
 from mwr_hpc.pipeline.lock import RunLock, critical_section
+from mwr_hpc.pipeline.quarantine import Quarantine
 from mwr_hpc.pipeline.receipts import Receipt, ReceiptBook
-from mwr_hpc.pipeline.stages import Quarantine
 from mwr_hpc.pipeline.units import Unit, published
 
 TABLES = ("results.csv", "results.star")

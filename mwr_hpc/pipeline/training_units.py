@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from mwr_hpc.config.schema import TrainSettings
-from mwr_hpc.errors import InputError
 from mwr_hpc.missing_wedge.entries import TomogramEntry
 from mwr_hpc.numerics.keyed_random import keyed_generator
 from mwr_hpc.numerics.normalization import Normalization, VolumeStatistics
@@ -222,22 +221,6 @@ def own_models(run: RunDirectory, book: ReceiptBook) -> dict[int, Path]:
     """The models, by iteration, of which this run has a receipt."""
     models = run.existing_models().items()
     return {iteration: path for iteration, path in models if book.get("train", f"{iteration:02d}") is not None}
-
-
-def require_own_models(run: RunDirectory, book: ReceiptBook) -> None:
-    """See that no model of another run lies where this run's shall be.
-
-    Raises
-    ------
-    InputError
-        There is one without a receipt of this run.
-    """
-    own = own_models(run, book)
-    for iteration, path in run.existing_models().items():
-        if iteration not in own:
-            raise InputError(
-                f"{path}: a model that the run in {run.root} did not make; move it away, or choose another --result_dir"
-            )
 
 
 def stated_voxel_size(entry: TomogramEntry) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import platform
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 from mwr_hpc import __version__
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.atomic import PARTIAL, disk_full_reported, partial_path, publish, remove_partial, sync_tree
+from mwr_hpc.io.storage import patiently
 from mwr_hpc.pipeline.holder import check_token
 from mwr_hpc.pipeline.receipts import (
     RECEIPT_NAME,
@@ -85,6 +86,16 @@ class Unit:
         return cls(**_paths_made(record))
 
 
+def longest_names(unit: Unit, state: Path) -> list[Path]:
+    """The files with the longest names and paths that one unit can lead to; its records are below `state`."""
+    return [
+        partial_path(unit.target),
+        *([partial_path(unit.receipt)] if unit.receipt else []),
+        partial_path(state / "quarantine" / unit.stage / f"{unit.name}.json"),
+        state / "logs" / f"{unit.stage}_{unit.name}.log",
+    ]
+
+
 @dataclass(frozen=True)
 class Claim:
     """Whose work this is: nothing is published unless `lock` still carries `token`."""
@@ -137,13 +148,21 @@ def require_own_targets(units: Iterable[Unit], book: ReceiptBook) -> None:
         else:
             made = book.get(unit.stage, unit.name) if unit.target.is_file() else None
         if made is None or made.name != unit.name:
+            damaged = f" (or its receipt in {book.folder / unit.stage}.jsonl is damaged)"
+            lost = damaged if book.is_damaged(unit.stage) else ""
             raise InputError(
-                f"{unit.target}: is there, but this command did not make it; move it away, or choose another --out"
+                f"{unit.target}: is there, but this command did not make it{lost}; move it away, or choose another "
+                "--out"
             )
 
 
 def run_unit(
-    unit: Unit, claim: Claim, attempt: int = 1, figures: Mapping[str, Any] | None = None, **services: Any
+    unit: Unit,
+    claim: Claim,
+    attempt: int = 1,
+    figures: Mapping[str, Any] | None = None,
+    pauses: Sequence[float] = (),
+    **services: Any,
 ) -> Receipt:
     """Do one unit of work and publish it.
 
@@ -157,6 +176,8 @@ def run_unit(
         Counted from 1, for the receipt.
     figures
         For the receipt, beside what the stage says of its result.
+    pauses
+        Seconds to wait before each further try while the storage fails.
     services
         What a stage in the coordinator's own process may be given besides (``emit``, ``should_stop``, a communicator).
 
@@ -173,10 +194,16 @@ def run_unit(
         There is no space left.
     StageError
         The run has been taken over by another coordinator.
+    StorageError
+        The storage failed to the last.
     """
-    with disk_full_reported(unit.target):
+
+    def work() -> Receipt:
         unit.target.parent.mkdir(parents=True, exist_ok=True)
         return _run_and_publish(unit, claim, attempt, figures or {}, **services)
+
+    with disk_full_reported(unit.target):
+        return patiently(work, unit.target, pauses)
 
 
 def _run_and_publish(unit: Unit, claim: Claim, attempt: int, more: Mapping[str, Any], **services: Any) -> Receipt:

@@ -110,7 +110,7 @@ def curves_figure(curves: Sequence[Path]) -> Figure:
     epochs = [record for iteration in records for record in iteration]
     positions = np.arange(1, len(epochs) + 1)
     for key, label in (("loss", "training"), ("validation_loss", "held out")):
-        values = np.array([epoch[key] for epoch in epochs], dtype=float)
+        values = np.array([epoch.get(key) for epoch in epochs], dtype=float)
         if np.isfinite(values).any():
             axes.plot(positions, values, marker=".", label=label)
     for end in np.cumsum([len(iteration) for iteration in records])[:-1]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from mwr_hpc.events import EpochFinished
 from mwr_hpc.io.atomic import atomic_file
+from mwr_hpc.io.records import read_lines
 
 Curve = dict[str, Any]
 
@@ -33,6 +34,19 @@ def write_curves(path: Path, curves: Iterable[Curve]) -> None:
         partial.write_text("".join(json.dumps(curve) + "\n" for curve in curves))
 
 
-def read_curves(path: Path) -> Sequence[Curve]:
-    """Read the records of ``curves.jsonl``; none when there is no file yet."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+def read_curves(path: Path, damage: list[str] | None = None) -> Sequence[Curve]:
+    """Read the records of ``curves.jsonl``, as far as they can be; `damage` names the file where some cannot."""
+    told: list[str] = []
+    then = "what can be read of the curves is shown"
+    records = read_lines(path, told, then)
+    sound = [record for record in records if _is_sound(record)]
+    if len(sound) < len(records):
+        told.append(f"{path}: {len(records) - len(sound)} of its lines are damaged; {then}")
+    if damage is not None:
+        damage += told
+    return sound
+
+
+def _is_sound(record: Curve) -> bool:
+    numbers = ("epoch", "loss", "validation_loss", "samples_per_second")
+    return all(isinstance(record.get(name), int | float | None) for name in numbers)

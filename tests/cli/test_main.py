@@ -207,7 +207,7 @@ def test_train_reports_what_failed_and_what_to_do_next(run, monkeypatch):
         assert settings.cube_size == 32
         emit(UnitFailed("convert", "bad", "is constant"))
         model = settings.result_dir / "model_iter02.h5"
-        return SimpleNamespace(failed={"bad": "is constant"}, results=[model], exit_code=1)
+        return SimpleNamespace(failed={"bad": "is constant"}, results=[model], untrained={}, exit_code=1)
 
     coordinator(monkeypatch, train)
     code, out, err = run("train", "--input_dir", ".", "--cube-size", "32", "--run_dir", "r")

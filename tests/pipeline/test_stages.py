@@ -13,8 +13,9 @@ from mwr_hpc.errors import ConfigError, DiskFullError, InputError, StopRequested
 from mwr_hpc.events import StageFinished, UnitFailed, UnitFinished, ignore, never
 from mwr_hpc.io.atomic import PARTIAL, without_partials
 from mwr_hpc.pipeline.lock import RunLock
+from mwr_hpc.pipeline.quarantine import Quarantine
 from mwr_hpc.pipeline.receipts import ReceiptBook
-from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner
+from mwr_hpc.pipeline.stages import Outcome, StageRunner
 from mwr_hpc.pipeline.units import Claim, Unit
 
 

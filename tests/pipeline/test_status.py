@@ -12,7 +12,7 @@ from mwr_hpc.config.schema import TrainSettings
 from mwr_hpc.errors import ConfigError
 from mwr_hpc.pipeline.jobs import retry
 from mwr_hpc.pipeline.lock import RunLock
-from mwr_hpc.pipeline.stages import Quarantine, Quarantined
+from mwr_hpc.pipeline.quarantine import Quarantine, Quarantined
 from mwr_hpc.pipeline.status import status_of
 from mwr_hpc.run_directory import RunDirectory
 
