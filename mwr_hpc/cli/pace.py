@@ -1,0 +1,68 @@
+"""How long a training will take, from the times of its steps: known as soon as three are done, or a slow one."""
+
+from dataclasses import dataclass
+
+from mwr_hpc.events import IterationStarted, StageStarted, TrainingStep
+
+SLOW_STEP = 30.0
+"""Seconds from which a first step counts as a measure of the others, though the network is traced in it."""
+
+STEPS_TIMED = 2
+"""Steps after the first from which their mean counts: the first ones can be slower than the others."""
+
+
+@dataclass
+class Pace:
+    """The steps of a training on the clock; times are in seconds.
+
+    Attributes
+    ----------
+    iteration, iterations
+        As the events count them; 0 and 0 for a training without iterations.
+    done, steps
+        Of the training of this iteration.
+    a_step
+        Time of one step; None while it is unknown.
+    between
+        From the last step of an iteration to the first one of the next.
+    """
+
+    iteration: int = 0
+    iterations: int = 0
+    done: int = 0
+    steps: int = 0
+    a_step: float | None = None
+    between: float = 0.0
+    _began: float | None = None
+    _first: tuple[float, int] | None = None
+    _last: float | None = None
+
+    def update(self, event: IterationStarted | StageStarted | TrainingStep, now: float) -> None:
+        """Take in an event that came at `now`."""
+        match event:
+            case IterationStarted():
+                self.iteration, self.iterations, self.done, self._first = event.iteration, event.iterations, 0, None
+                self._last = self._last if self._last is not None else now
+            case StageStarted():
+                self._began, self._first = now, None
+            case TrainingStep():
+                self._step(event, now)
+
+    def _step(self, event: TrainingStep, now: float) -> None:
+        self.done, self.steps = (event.epoch - 1) * event.steps + event.step, event.epochs * event.steps
+        if self._first is None:
+            self._first = now, self.done
+            if self._last is not None:
+                self.between = now - self._last
+            if self.a_step is None and self._began is not None and now - self._began >= SLOW_STEP:
+                self.a_step = now - self._began
+        elif self.a_step is not None or self.done >= self._first[1] + STEPS_TIMED:
+            self.a_step = (now - self._first[0]) / (self.done - self._first[1])
+        self._last = now
+
+    def seconds_left(self) -> float | None:
+        """Return the time to the end of all iterations; None while no step is timed."""
+        if self.a_step is None or not self.steps:
+            return None
+        later = max(0, self.iterations - self.iteration)
+        return self.a_step * (self.steps * (later + 1) - self.done) + self.between * later
