@@ -52,10 +52,10 @@ class Pace:
         self.done, self.steps = (event.epoch - 1) * event.steps + event.step, event.epochs * event.steps
         if self._first is None:
             self._first = now, self.done
-            if self._last is not None:
-                self.between = now - self._last
             if self.a_step is None and self._began is not None and now - self._began >= SLOW_STEP:
                 self.a_step = now - self._began
+            if self._last is not None:
+                self.between = max(0.0, now - self._last - (self.a_step or 0.0))
         elif self.a_step is not None or self.done >= self._first[1] + STEPS_TIMED:
             self.a_step = (now - self._first[0]) / (self.done - self._first[1])
         self._last = now

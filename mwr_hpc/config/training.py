@@ -69,7 +69,7 @@ class TrainSettings(Settings):
         False, "Scale each tomogram by its 4th and 96th percentiles, not by mean and standard deviation.", group=INPUT
     )
 
-    preset: Literal["mwr", "quick", "small", "medium", "large"] | None = option(
+    preset: Literal["mwr", "quick", "small", "medium", "large", "huge"] | None = option(
         None,
         "Settings to start from: those of MWR's manual, or one of the sizes that --hours chooses from.",
         group=METHOD,
