@@ -88,7 +88,7 @@ class Progress:
 
     def _warning(self) -> str | None:
         """Say once that a training will be long, and what shortens it."""
-        left = self.pace.seconds_left()
+        left = self.pace.seconds_left(self.clock())
         if self.warned or left is None or left < LONG or not self.iterations:
             return None
         self.warned = True
@@ -117,7 +117,8 @@ class Progress:
         """Time left at the pace so far; None as long as there is no pace, and at the end."""
         if self.started is None or self.overall >= 1:
             return None
-        if (left := self.pace.seconds_left()) is not None:
+        left = self.pace.seconds_left(self.clock())
+        if left is not None or self.epoch:
             return left
         since, share = self.started
         gained = self.overall - share

@@ -1,7 +1,9 @@
 """How fast a training will go: measured on this machine, or assumed of the nodes of a job."""
 
 from dataclasses import dataclass
+from typing import Any
 
+from mwr_hpc.cluster.apart import run_apart
 from mwr_hpc.config.schema import TrainSettings
 from mwr_hpc.config.site import TrainingResources
 from mwr_hpc.config.sizes import SIZES
@@ -31,14 +33,19 @@ class Speed:
 
 def measured_speed(settings: TrainSettings, ranks: int) -> Speed:
     """Take a few steps with the smallest size on this machine, which so many ranks will share."""
-    from mwr_hpc.missing_wedge.speed import seconds_per_step
-
     options = settings.model_dump() | SIZES["quick"]
     hardware = resolve_hardware(settings.precision, settings.deterministic, settings.kernel)
-    seconds = seconds_per_step(options, hardware["precision"], hardware["deterministic"], settings.gpuID)
+    seconds = run_apart(_seconds_per_step, options, hardware["precision"], hardware["deterministic"], settings.gpuID)
     gflops = FORWARD_AND_BACKWARD * forward_gflop(options, options["cube_size"]) / seconds
     shared = f", shared by {ranks} ranks" if ranks > 1 else ""
     return Speed(gflops / ranks, f"measured on this machine{shared}")
+
+
+def _seconds_per_step(*arguments: Any) -> float:
+    """Import TensorFlow only where it is called."""
+    from mwr_hpc.missing_wedge.speed import seconds_per_step
+
+    return seconds_per_step(*arguments)
 
 
 def assumed_speed(resources: TrainingResources) -> Speed:

@@ -93,14 +93,20 @@ def test_the_first_steps_tell_the_time_of_all_iterations(clock):
     assert "about 16 h 5" in progress.line()
 
 
-def test_one_slow_step_tells_the_time_and_more_than_a_day_is_warned_of_once(clock):
+def test_a_slow_step_tells_the_time_while_it_lasts_and_more_than_a_day_is_warned_of_once(clock):
     progress = Progress(clock)
     progress.update(IterationStarted(1, 30))
     progress.update(StageStarted("train", 1))
-    (told,) = steps(progress, clock, 100.0, 5)
-    assert progress.seconds_left() == pytest.approx(100.0 * (30 * 1000 - 5))
-    assert told.startswith("Warning: at this pace the training takes about 34 days 17 h more")
+    assert not steps(progress, clock, 100.0, 1)  # tracing may have taken that long
+    assert progress.seconds_left() is None
+    clock.seconds += 30.0
+    assert progress.seconds_left() == pytest.approx(30.0 * (30 * 1000 - 1) + 29 * 100.0)
+    assert "days" in progress.line()
+    clock.seconds += 70.0
+    told = progress.update(TrainingStep(1, 10, 2, 100, 0.5))
+    assert told.startswith("Warning: at this pace the training takes about 34 days 18 h more")
     assert all(option in told for option in ("--hours", "--iterations", "--filter_base", "--steps_per_epoch"))
+    assert not steps(progress, clock, 100.0, 5)
 
 
 def test_the_time_between_trainings_counts_for_the_iterations_to_come(clock):
