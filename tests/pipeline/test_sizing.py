@@ -23,7 +23,7 @@ from mwr_hpc.pipeline.backend import OnThisHost
 from mwr_hpc.pipeline.coordinator import train
 from mwr_hpc.pipeline.network_cost import forward_gflop
 from mwr_hpc.pipeline.sizing import settle_size
-from mwr_hpc.pipeline.speed import CORE_GFLOPS, GPU_GFLOPS, Speed, assumed_speed, measured_speed
+from mwr_hpc.pipeline.speed import CORE_GFLOPS, GPU_GFLOPS, Speed, assumed_speed
 from mwr_hpc.run_directory import RunDirectory
 from mwr_hpc.training.framework import configure, keras
 
@@ -153,23 +153,16 @@ def test_a_run_is_sized_once_and_goes_on_with_what_it_got(tiny_sizes, tmp_path):
         train(TrainSettings(**plain, run_dir=tmp_path / folder, **more), emit, never, place)
         return " ".join(notices)
 
-    class Measured(PlaceOf):
-        def speed(self, settings):
-            return super().speed(settings) if measured_speed(settings, 1).gflops > 0 else None
-
-    assert "size quick" in go("measured", Measured(1e-9))  # far too slow: the smallest
-    frozen = yaml.safe_load((tmp_path / "measured/config.yaml").read_text())
+    assert "size quick" in go("sized", PlaceOf(1e-9, times=1))  # far too slow: the smallest
+    frozen = yaml.safe_load((tmp_path / "sized/config.yaml").read_text())
     assert (frozen["preset"], frozen["hours"], frozen["iterations"], frozen["filter_base"]) == ("quick", None, 1, 2)
-    first = models(tmp_path / "measured")
-    go("not measured", PlaceOf(1e-9))
-    assert models(tmp_path / "not measured") == first  # measuring leaves no trace in the model
-
+    first = models(tmp_path / "sized")
     nothing_new = PlaceOf(1e9, times=0)
-    go("measured", nothing_new)
-    assert models(tmp_path / "measured") == first
-    assert "--hours 5 changes nothing" in go("measured", nothing_new, hours=5)
-    go("measured", nothing_new, iterations=2)
-    assert list(models(tmp_path / "measured")) == ["model_iter01.h5", "model_iter02.h5"]
+    go("sized", nothing_new)
+    assert models(tmp_path / "sized") == first
+    assert "--hours 5 changes nothing" in go("sized", nothing_new, hours=5)
+    go("sized", nothing_new, iterations=2)
+    assert list(models(tmp_path / "sized")) == ["model_iter01.h5", "model_iter02.h5"]
 
 
 def test_a_run_of_version_0_1_0_goes_on_by_the_plain_command(tmp_path):
