@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 from mwr_hpc.cli.options import HELP_WORDS, reflowed
+from mwr_hpc.cli.running import implied_values
 from mwr_hpc.cli.words import WordReader
 from mwr_hpc.config.fields import Settings, value_text
 from mwr_hpc.config.loading import Resolved, resolve
@@ -87,6 +88,7 @@ def show(context: typer.Context) -> None:
         config=given.config,
         site=given.site,
         environment=os.environ,
+        implied=implied_values(COMMANDS[command], given),
         incomplete=True,
     )
     if given.json:

@@ -29,6 +29,7 @@ from mwr_hpc.cli import (
 )
 from mwr_hpc.cli.boxnet import group as boxnet
 from mwr_hpc.cli.options import reflowed
+from mwr_hpc.cli.running import called_as_mwr
 from mwr_hpc.errors import FAULT, MwrError, StopRequested, StorageError
 from mwr_hpc.io.storage import is_of_a_file, storage_error
 
@@ -104,7 +105,7 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         The command line; None: the process's own.
     """
     try:
-        app(args=words, prog_name=Path(sys.argv[0]).name if sys.argv[0].endswith("mwr_cli.py") else "mwr-hpc")
+        app(args=words, prog_name=Path(sys.argv[0]).name if called_as_mwr() else "mwr-hpc")
     except StopRequested as stop:
         typer.echo(f"Stopped in good order: {stop}\nGive the same command again to go on.", err=True)
         sys.exit(stop.exit_code)

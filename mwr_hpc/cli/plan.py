@@ -2,12 +2,13 @@
 
 import json
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from mwr_hpc.cli.options import WordsCommand, reflowed
-from mwr_hpc.cli.running import settings_from, watched
+from mwr_hpc.cli.running import backend_for, settings_from, watched
 from mwr_hpc.cli.words import WordReader
 from mwr_hpc.config.schema import PredictSettings, TrainSettings
 from mwr_hpc.errors import ConfigError, StopRequested
@@ -45,19 +46,21 @@ def plan(context: typer.Context) -> None:
     words = [word for word in words if word != "--measure"]
     given = WordReader(COMMANDS[command], words, has_json=True).read()
     settings = settings_from(COMMANDS[command], given)
-    made, stop = watched(partial(_planned, measure=measure), settings)
+    made, stop = watched(partial(_planned, site=given.site, measure=measure), settings)
     typer.echo(json.dumps(made.to_record(), indent=2) if given.json else "\n".join(_lines(made)))
     if stop is not None:
         raise StopRequested(f"{stop} The plan has what was measured until then; given again, all of it is measured.")
 
 
 def _planned(
-    settings: TrainSettings | PredictSettings, emit: Emit, should_stop: ShouldStop, *, measure: bool
+    settings: TrainSettings | PredictSettings, emit: Emit, should_stop: ShouldStop, *, site: Path | None, measure: bool
 ) -> "tuple[Plan, StopRequested | None]":
     """Return the plan, and the stop that ended its measuring early, if any."""
     if isinstance(settings, TrainSettings):
         from mwr_hpc.pipeline.plan import plan_train
+        from mwr_hpc.pipeline.sizing import size_to_plan
 
+        settings = size_to_plan(settings, backend_for(settings, site), emit)
         made = plan_train(settings)
     else:
         from mwr_hpc.pipeline.plan_prediction import plan_predict
@@ -83,6 +86,7 @@ def _lines(made: "Plan") -> list[str]:
         rows.append((one.stage, *counts, *hours))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    lines += [made.size.capitalize()] if made.size else []
     many = "s" * (made.tomograms != 1)
     lines.append(f"{made.tomograms:,} tomogram{many}; written to {made.folder}, {_gb(made.free_bytes)} GB free there")
     lines += [f"Left out: {identifier}: {reason}" for identifier, reason in made.problems.items()]

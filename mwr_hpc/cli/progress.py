@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Self, TextIO
 
+from mwr_hpc.cli.pace import Pace
 from mwr_hpc.events import (
     Emit,
     EpochFinished,
@@ -26,6 +27,9 @@ from mwr_hpc.events import (
 )
 
 SECONDS_BETWEEN_LINES = 30.0
+
+LONG = 24 * 3600.0
+"""Seconds from which a training is warned of."""
 
 
 @dataclass
@@ -46,9 +50,13 @@ class Progress:
     validation_loss: float | None = None
     parts: dict[str, float] = field(default_factory=dict)
     started: tuple[float, float] | None = None
+    pace: Pace = field(default_factory=Pace)
+    warned: bool = False
 
     def update(self, event: Event) -> str | None:
         """Take in one event; return what has to be told at once, if anything."""
+        if isinstance(event, IterationStarted | StageStarted | TrainingStep):
+            self.pace.update(event, self.clock())
         match event:
             case IterationStarted():
                 self.iteration, self.iterations, self.trained = event.iteration, event.iterations, 0.0
@@ -76,7 +84,19 @@ class Progress:
                 return f"Warning: {event.text}" if event.warning else event.text
         if self.started is None:
             self.started = self.clock(), self.overall
-        return None
+        return self._warning() if isinstance(event, TrainingStep) else None
+
+    def _warning(self) -> str | None:
+        """Say once that a training will be long, and what shortens it."""
+        left = self.pace.seconds_left(self.clock())
+        if self.warned or left is None or left < LONG or not self.iterations:
+            return None
+        self.warned = True
+        return (
+            f"Warning: at this pace the training takes about {duration(left)} more. What shortens it: fewer "
+            "--iterations; or, in another --run_dir, --hours, which chooses a size that fits, or a smaller "
+            "--filter_base, --cube_size, --epochs or --steps_per_epoch"
+        )
 
     @property
     def stage_share(self) -> float:
@@ -97,6 +117,9 @@ class Progress:
         """Time left at the pace so far; None as long as there is no pace, and at the end."""
         if self.started is None or self.overall >= 1:
             return None
+        left = self.pace.seconds_left(self.clock())
+        if left is not None or self.epoch:
+            return left
         since, share = self.started
         gained = self.overall - share
         return (self.clock() - since) * (1 - self.overall) / gained if gained > 0 else None
@@ -145,7 +168,9 @@ def duration(seconds: float) -> str:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    if whole < 2 * 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} days {whole % 86400 // 3600} h"
 
 
 class LineObserver(AbstractContextManager["LineObserver"]):

@@ -3,6 +3,7 @@
 import os
 import shlex
 import signal
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -17,6 +18,7 @@ from mwr_hpc.cluster.signals import stop_on_signals
 from mwr_hpc.config.fields import Settings, option_info
 from mwr_hpc.config.loading import Resolved, resolve
 from mwr_hpc.config.site import SiteProfile, load_site, site_path
+from mwr_hpc.config.sizes import MANUAL
 from mwr_hpc.errors import ConfigError, StopRequested
 from mwr_hpc.events import Emit, Notice, ShouldStop
 from mwr_hpc.installation import require_packages
@@ -51,9 +53,33 @@ def settings_from(model: type[AnySettings], given: Given) -> AnySettings:
         Some value or file cannot work, or a package that the command needs is missing.
     """
     require_packages(model.runs_network)
-    resolved = resolve(model, given.values, config=given.config, site=given.site, environment=os.environ)
+    resolved = resolve(
+        model,
+        given.values,
+        config=given.config,
+        site=given.site,
+        environment=os.environ,
+        implied=implied_values(model, given),
+    )
     check_paths(resolved)
     return resolved.settings
+
+
+def implied_values(model: type[Settings], given: Given) -> dict[str, tuple[object, str]]:
+    """Values that the way of calling implies where nothing else gives them, and that way in words.
+
+    Scripts for MWR and configuration files say what they mean as far as it is not the default of MWR's manual.
+    """
+    if "preset" not in model.model_fields:
+        return {}
+    if called_as_mwr():
+        return {"preset": (MANUAL, "program name mwr_cli.py")}
+    return {"preset": (MANUAL, "--config is given")} if given.config is not None else {}
+
+
+def called_as_mwr() -> bool:
+    """Whether the program was called by the name that MWR's scripts use."""
+    return Path(sys.argv[0]).name == "mwr_cli.py"
 
 
 def check_paths(resolved: Resolved[AnySettings]) -> None:

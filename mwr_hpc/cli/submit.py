@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mwr_hpc.cli.options import WordsCommand, reflowed
-from mwr_hpc.cli.running import settings_from
+from mwr_hpc.cli.running import called_as_mwr, settings_from
 from mwr_hpc.cli.words import Given, WordReader
 from mwr_hpc.config.boxnet_data import PrepareExamplesSettings, SimulateMicrographsSettings
 from mwr_hpc.config.boxnet_picking import EvaluatePicksSettings, PickSettings
@@ -73,6 +73,8 @@ def submit(context: typer.Context) -> None:
     from mwr_hpc.pipeline.jobs import Submission, has_status
     from mwr_hpc.pipeline.jobs import submit as submit_to_slurm
 
+    if model is TrainSettings and called_as_mwr() and "preset" not in given.values:
+        words = [*words, "--preset", str(settings.model_dump()["preset"])]  # the job has another program's name
     submission = Submission(load_site(given.site, os.environ), settings, words, array)
     if dry_run:
         typer.echo(submission.described())

@@ -24,8 +24,14 @@ Sub-tomograms are cut from the tomograms, turned, and given a second missing wed
 then fills in the first one, which is what the next iteration learns from. Every iteration leaves model_iterNN.h5, and
 RUN/curves.png shows the losses so far.
 
+Without any option that says how large the training is, the largest of five named sizes that fits into --hours on this
+machine is taken. A run keeps its size. Options such as --iterations or --cube_size, --config and --preset leave the
+size to you.
+
 \b
-  mwr-hpc train --input_dir tomograms --tilt_range -60 60 --iterations 30
+  mwr-hpc train --input_dir tomograms --tilt_range -60 60
+  mwr-hpc train --input_dir tomograms --tilt_range -60 60 --hours 8 --run_dir overnight
+  mwr-hpc train --input_dir tomograms --tilt_range -60 60 --preset mwr --iterations 50
   mwr-hpc train --tomograms list.star --cube_size 48 --run_dir run1
 
 After an interruption of any kind give the same command again: it goes on where it stopped. Exit codes: 0 all done,

@@ -40,3 +40,27 @@ def check_crop(crop_size: int, cube_size: int, multiple: int) -> None:
 def default_crop_size(cube_size: int, multiple: int) -> int:
     """1.5 times the cube, rounded (halves up) to a multiple."""
     return (3 * cube_size + multiple) // (2 * multiple) * multiple
+
+
+def check_continuation(continue_iter: int | None, continue_training: bool | None, iterations: int) -> None:
+    """Raise ValueError when going back to an iteration contradicts the other options, or leaves nothing to do."""
+    if continue_iter is None:
+        return
+    if continue_training is False:
+        raise ValueError(
+            f"--continue_iter {continue_iter} contradicts --continue_training False; leave out one of them"
+        )
+    if continue_iter >= iterations:
+        raise ValueError(
+            f"--continue_iter {continue_iter} leaves nothing to do of --iterations {iterations}; "
+            f"--iterations counts from the start of the run, so ask for more than {continue_iter}"
+        )
+
+
+def check_whole_batches(ranks: int) -> None:
+    """Raise ValueError unless one rank sees all of a batch, as batch normalisation needs."""
+    if ranks > 1:
+        raise ValueError(
+            f"--batch_normalization with --ranks {ranks}: each rank would normalise by its own part of a "
+            "batch, so the model would depend on their number; use --ranks 1, or leave batch normalisation out"
+        )

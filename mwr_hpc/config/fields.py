@@ -161,6 +161,11 @@ class Settings(BaseModel):
                 spellings[normalised(spelling)] = name
         return spellings
 
+    def given(self) -> dict[str, Any]:
+        """Return the values that were given and are not defaults; None, which leaves something open, is not given."""
+        stated = self.model_dump(include=self.model_fields_set)
+        return {name: value for name, value in stated.items() if value is not None}
+
     def to_parameters(self) -> dict[str, Any]:
         """Return all values as JSON-able objects, from which `model_validate` makes equal settings again."""
         return self.model_dump(mode="json")

@@ -47,6 +47,7 @@ def resolve(
     config: Path | None = None,
     site: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    implied: Mapping[str, tuple[object, str]] | None = None,
     incomplete: bool = False,
 ) -> Resolved[AnySettings]:
     """Put the settings of one command together.
@@ -63,6 +64,8 @@ def resolve(
         Site file (YAML), which serves all commands; when None, the one that MWR_HPC_SITE names.
     environment
         Environment variables; None: none.
+    implied
+        Values, by name and with their origin in words, that stand where no other source gives one.
     incomplete
         Let required inputs be absent.
 
@@ -83,6 +86,9 @@ def resolve(
     ):
         values |= given
         origins |= dict.fromkeys(given, origin)
+    for name, (value, origin) in (implied or {}).items():
+        if name not in values:
+            values[name], origins[name] = value, origin
     try:
         settings = model.model_validate(values, context={"incomplete": incomplete})
     except ValidationError as error:

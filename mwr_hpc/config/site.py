@@ -247,3 +247,19 @@ def _line(path: Path, details: ErrorDetails) -> str:
     return (
         f"site file {path}, {where}: found {found!r}: {text}" if found != "" else f"site file {path}, {where}: {text}"
     )
+
+
+def ranks_of_site(asked: int, there: int) -> int:
+    """Return how many ranks there are.
+
+    Raises
+    ------
+    ConfigError
+        The command asks for another number, and for more than the one that stands for "any".
+    """
+    if asked not in (1, there):
+        raise ConfigError(
+            f"--ranks {asked}: the site file's section slurm.training and the nodes make {there} ranks; leave --ranks "
+            "out, or change the site file"
+        )
+    return there

@@ -1,12 +1,20 @@
 """Every option of `mwr-hpc train`, with MWR's names and meaning."""
 
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import ValidationInfo, field_validator, model_validator
 
-from mwr_hpc.config.checks import check_crop, check_multiple, check_one_place, default_crop_size
+from mwr_hpc.config.checks import (
+    check_continuation,
+    check_crop,
+    check_multiple,
+    check_one_place,
+    check_whole_batches,
+    default_crop_size,
+)
 from mwr_hpc.config.fields import Settings, is_incomplete, option
+from mwr_hpc.config.sizes import SIZING_OPTIONS, check_hours, size_values
 from mwr_hpc.config.values import BYTES_HELP, DeviceIndices, FilePath, TiltRange
 from mwr_hpc.io.mrc_fields import Signedness
 
@@ -64,6 +72,16 @@ class TrainSettings(Settings):
     )
     bytes: Signedness | None = option(None, BYTES_HELP, group=INPUT, automatic="as the files tell")
 
+    preset: Literal["mwr", "quick", "small", "medium", "large", "huge"] | None = option(
+        None,
+        "Settings to start from: those of MWR's manual, or one of the sizes that --hours chooses from.",
+        group=METHOD,
+        automatic="mwr in mwr_cli.py and with --config; else a size for --hours unless size options are given",
+        may_change=True,
+    )
+    hours: float | None = option(
+        None, "Time for a training that the program sizes.", group=METHOD, automatic="1", may_change=True, gt=0
+    )
     filter_base: int = option(64, "Filters of the first level.", group=NETWORK, ge=1)
     unet_depth: int = option(3, "Times the U-Net halves its cube.", group=NETWORK, ge=1, le=6)
     convs_per_depth: int = option(2, "Convolutions per level (MWR: 3).", group=NETWORK, ge=1)
@@ -197,6 +215,16 @@ class TrainSettings(Settings):
         False, "Work on all nodes of the SLURM job that this process runs in.", group=CLUSTER, may_change=True
     )
 
+    @property
+    def sizing_given(self) -> list[str]:
+        """The options that were given and say how large the training is; where there is none, the program chooses."""
+        return [name for name in SIZING_OPTIONS if name in self.given()]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _values_of_the_preset(cls, values: Any) -> Any:
+        return size_values(values.get("preset"), values) | values if isinstance(values, dict) else values
+
     @field_validator("kernel")
     @classmethod
     def _kernel_is_odd(cls, kernel: int) -> int:
@@ -247,15 +275,6 @@ class TrainSettings(Settings):
     def _one_rank_per_device(cls, ranks: object, info: ValidationInfo) -> object:
         return len(info.data.get("gpuID") or (0,)) if ranks is None else ranks
 
-    @model_validator(mode="after")
-    def _normalisation_needs_the_whole_batch(self) -> Self:
-        if self.batch_normalization and self.ranks > 1:
-            raise ValueError(
-                f"--batch_normalization with --ranks {self.ranks}: each rank would normalise by its own part of a "
-                "batch, so the model would depend on their number; use --ranks 1, or leave batch normalisation out"
-            )
-        return self
-
     @field_validator("predict_batch_size", mode="before")
     @classmethod
     def _predict_as_trained(cls, size: object, info: ValidationInfo) -> object:
@@ -278,19 +297,10 @@ class TrainSettings(Settings):
         return self
 
     @model_validator(mode="after")
-    def _one_place(self) -> Self:
+    def _options_go_together(self) -> Self:
+        check_hours(self.hours, self.sizing_given)
         check_one_place({"--slurm": self.slurm, "--in_allocation": self.in_allocation})
-        return self
-
-    @model_validator(mode="after")
-    def _continuation_makes_sense(self) -> Self:
-        if self.continue_iter is not None and self.continue_training is False:
-            raise ValueError(
-                f"--continue_iter {self.continue_iter} contradicts --continue_training False; leave out one of them"
-            )
-        if self.continue_iter is not None and self.continue_iter >= self.iterations:
-            raise ValueError(
-                f"--continue_iter {self.continue_iter} leaves nothing to do of --iterations {self.iterations}; "
-                f"--iterations counts from the start of the run, so ask for more than {self.continue_iter}"
-            )
+        if self.batch_normalization:
+            check_whole_batches(self.ranks)
+        check_continuation(self.continue_iter, self.continue_training, self.iterations)
         return self

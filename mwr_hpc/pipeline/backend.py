@@ -17,10 +17,11 @@ from mwr_hpc.cluster.local_pool import local_pool
 from mwr_hpc.cluster.pool import Finished, InlinePool, Pool, available_cores
 from mwr_hpc.cluster.slurm import Slurm
 from mwr_hpc.cluster.slurm_pool import slurm_pool
-from mwr_hpc.config.site import SiteProfile, WorkerResources
-from mwr_hpc.errors import ConfigError
+from mwr_hpc.config.schema import TrainSettings
+from mwr_hpc.config.site import SiteProfile, WorkerResources, ranks_of_site
 from mwr_hpc.events import Emit, ShouldStop
 from mwr_hpc.pipeline.launch import InProcess, Launcher, LocalRanks
+from mwr_hpc.pipeline.speed import Speed, assumed_speed, measured_speed
 from mwr_hpc.pipeline.training_job import TrainingJobs, require_no_job
 from mwr_hpc.training.hardware import available_threads, is_gpu_visible
 
@@ -82,6 +83,10 @@ class Backend(Protocol):
         """
         ...
 
+    def speed(self, settings: TrainSettings) -> Speed:
+        """How fast one rank trains."""
+        ...
+
     def take_over(self, place: Place, adopt: bool) -> None:
         """Deal with what goes on from a coordinator before this one: only for who holds the run.
 
@@ -112,6 +117,10 @@ class OnThisHost:
     def ranks(self, asked: int) -> int:
         """As many as asked for."""
         return asked
+
+    def speed(self, settings: TrainSettings) -> Speed:
+        """Measured here; several ranks share this host."""
+        return measured_speed(settings, settings.ranks)
 
     def take_over(self, place: Place, adopt: bool) -> None:
         """Nothing outlives a coordinator on its own host; one on SLURM may have been before it."""
@@ -151,7 +160,11 @@ class OnSlurm:
 
     def ranks(self, asked: int) -> int:
         """As many as the site's training job has."""
-        return _ranks_of_site(asked, self.site.training.nodes * self.site.training.ranks)
+        return ranks_of_site(asked, self.site.training.nodes * self.site.training.ranks)
+
+    def speed(self, settings: TrainSettings) -> Speed:
+        """Assumed, by what the site's training job asks for: the coordinator cannot measure another node."""
+        return assumed_speed(self.site.training)
 
     def take_over(self, place: Place, adopt: bool) -> None:
         """End orphaned workers; wait for the training job, or end it too."""
@@ -211,7 +224,11 @@ class InAllocation:
 
     def ranks(self, asked: int) -> int:
         """As many on each node as the site's training job has there."""
-        return _ranks_of_site(asked, self.allocation.nodes * self.site.training.ranks)
+        return ranks_of_site(asked, self.allocation.nodes * self.site.training.ranks)
+
+    def speed(self, settings: TrainSettings) -> Speed:
+        """Measured on this node, which the others are like."""
+        return measured_speed(settings, self.site.training.ranks)
 
     def take_over(self, place: Place, adopt: bool) -> None:
         """Nothing outlives an allocation; a coordinator elsewhere on SLURM may have been before it."""
@@ -276,12 +293,3 @@ class PoolOnDemand:
 def picks_at_once(site: SiteProfile) -> int:
     """Micrographs that a worker job picks side by side."""
     return 1 if site.prediction.gpu_count else site.prediction.cores
-
-
-def _ranks_of_site(asked: int, there: int) -> int:
-    if asked not in (1, there):
-        raise ConfigError(
-            f"--ranks {asked}: the site file's section slurm.training and the nodes make {there} ranks; leave --ranks "
-            "out, or change the site file"
-        )
-    return there

@@ -23,13 +23,15 @@ from mwr_hpc.pipeline.lost_receipts import rebuild_receipts
 from mwr_hpc.pipeline.quarantine import Quarantine
 from mwr_hpc.pipeline.rank_job import RankJob
 from mwr_hpc.pipeline.receipts import Receipt, ReceiptBook
+from mwr_hpc.pipeline.sizing import settle_size
 from mwr_hpc.pipeline.stages import Outcome, StageRunner, nothing_usable
 from mwr_hpc.pipeline.starting import (
     check_before_start,
+    cohort_as_named,
     continue_from,
     freeze_settings,
     goes_back,
-    read_cohort,
+    large_enough,
     tell_misfits,
     tell_unused_input,
     with_ranks,
@@ -77,10 +79,12 @@ def train(settings: TrainSettings, emit: Emit, should_stop: ShouldStop, backend:
     settings = with_ranks(settings, backend.ranks(settings.ranks))
     if settings.ranks > 1:
         require_horovod()
-        check_batch_size(settings.batch_size, settings.ranks)
     tell_unused_input(settings, emit)
-    cohort = read_cohort(settings)
     run = RunDirectory(settings.run_dir, settings.result_dir)
+    named = cohort_as_named(settings)
+    settings = settle_size(settings, run, named.entries, backend, emit)
+    check_batch_size(settings.batch_size, settings.ranks)
+    cohort = large_enough(named, settings)
     check_before_start(settings, run)
     tell_misfits(settings, cohort, emit)
     tell_assumptions(cohort, emit)

@@ -25,6 +25,7 @@ from mwr_hpc.pipeline import plan_memory as memory
 from mwr_hpc.pipeline import plan_sizes as sizes
 from mwr_hpc.pipeline.coordinator import KEPT_ITERATIONS
 from mwr_hpc.pipeline.plan_sizes import NetworkSize, Size, total
+from mwr_hpc.pipeline.sizing import size_in_words
 from mwr_hpc.pipeline.starting import read_cohort
 from mwr_hpc.pipeline.training_units import COHORT_WITH_WHOLE_TOMOGRAMS_HELD_OUT
 from mwr_hpc.run_directory import RunDirectory
@@ -77,6 +78,8 @@ class Plan:
         By dtype, compressed bytes over bytes as found in samples of the tomograms, level by level.
     free_bytes
         On the disk of `folder`.
+    size
+        Of the training, in words; None where it has no name.
     """
 
     command: str
@@ -89,6 +92,7 @@ class Plan:
     workers: int
     compression: dict[str, list[float]]
     free_bytes: int
+    size: str | None = None
 
     @property
     def peak_memory(self) -> int:
@@ -162,8 +166,8 @@ def plan_cohort(settings: TrainSettings, entries: Sequence[TomogramEntry], probl
     if iterations > kept:  # at the end of the last but one
         before = fixed + network.model * -1 + (pairs + checkpoints + predicted) * kept
         peak = Size(max(left.files, before.files), max(left.bytes, before.bytes))
-    folder = settings.run_dir
-    return Plan("train", folder, count, found, stages, left, peak, workers, ratios, free_bytes(folder))
+    folder, size = settings.run_dir, size_in_words(settings)
+    return Plan("train", folder, count, found, stages, left, peak, workers, ratios, free_bytes(folder), size)
 
 
 def _prepared(

@@ -15,6 +15,7 @@ import numpy as np
 from mwr_hpc.cluster.rank_environment import nodes
 from mwr_hpc.errors import DamagedArrayError, InputError, MwrError, StopRequested, StorageError
 from mwr_hpc.events import (
+    ArrayDamaged,
     Emit,
     Event,
     InputRefused,

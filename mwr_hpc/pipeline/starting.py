@@ -54,7 +54,17 @@ def read_cohort(settings: TrainSettings) -> Cohort:
     InputError
         No tomogram at all that can be used, two of one id, or a mask that is missing.
     """
-    cohort = _cohort_as_named(settings)
+    return large_enough(cohort_as_named(settings), settings)
+
+
+def large_enough(cohort: Cohort, settings: TrainSettings) -> Cohort:
+    """The cohort without the tomograms that cannot hold a crop, and with a tilt range for each.
+
+    Raises
+    ------
+    InputError
+        None is left.
+    """
     too_small = {entry.id: reason for entry in cohort.entries if (reason := _too_small(entry, settings))}
     entries = [
         replace(entry, tilt_range=entry.tilt_range or DEFAULT_TILT_RANGE)
@@ -92,7 +102,14 @@ def write_unusable(path: Path, problems: Mapping[str, str]) -> None:
         partial.write_text(json.dumps(problems, indent=1))
 
 
-def _cohort_as_named(settings: TrainSettings) -> Cohort:
+def cohort_as_named(settings: TrainSettings) -> Cohort:
+    """The tomograms to train on, headers read and masks matched, whatever their size.
+
+    Raises
+    ------
+    InputError
+        No tomogram at all, two of one id, or a mask that is missing.
+    """
     tilt_range = settings.tilt_range and effective_tilt_range(settings.tilt_range, settings.flip_tilt)
     masks = (settings.mask_dir, settings.allow_missing_masks)
     if settings.tomograms is not None:

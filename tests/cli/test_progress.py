@@ -70,6 +70,72 @@ def test_time_left_is_by_the_pace_since_this_start(clock):
     assert progress.seconds_left() is None
 
 
+def steps(progress, clock, seconds, count, *, epochs=10, per_epoch=100):
+    """Let so many steps of so many seconds end; return what was told at once."""
+    told = []
+    for step in range(1, count + 1):
+        clock.seconds += seconds
+        told.append(progress.update(TrainingStep(1, epochs, step, per_epoch, 0.5)))
+    return [text for text in told if text]
+
+
+def test_the_first_steps_tell_the_time_of_all_iterations(clock):
+    progress = Progress(clock)
+    progress.update(StageStarted("convert", 8))
+    clock.seconds = 600.0  # which says nothing of the steps
+    progress.update(IterationStarted(1, 30))
+    progress.update(StageStarted("train", 1))
+    clock.seconds += 20.0  # the network is traced
+    told = steps(progress, clock, 2.0, 3)
+    left = 2.0 * (30 * 1000 - 3)
+    assert left <= progress.seconds_left() <= left + 30 * 25  # and what lies between iterations
+    assert not told
+    assert "about 16 h 5" in progress.line()
+
+
+def test_a_slow_step_tells_the_time_while_it_lasts_and_more_than_a_day_is_warned_of_once(clock):
+    progress = Progress(clock)
+    progress.update(IterationStarted(1, 30))
+    progress.update(StageStarted("train", 1))
+    assert not steps(progress, clock, 100.0, 1)  # tracing may have taken that long
+    assert progress.seconds_left() is None
+    clock.seconds += 30.0
+    assert progress.seconds_left() == pytest.approx(30.0 * (30 * 1000 - 1) + 29 * 100.0)
+    assert "days" in progress.line()
+    clock.seconds += 70.0
+    told = progress.update(TrainingStep(1, 10, 2, 100, 0.5))
+    assert told.startswith("Warning: at this pace the training takes about 34 days 18 h more")
+    assert all(option in told for option in ("--hours", "--iterations", "--filter_base", "--steps_per_epoch"))
+    assert not steps(progress, clock, 100.0, 5)
+
+
+def test_the_time_between_trainings_counts_for_the_iterations_to_come(clock):
+    progress = Progress(clock)
+    progress.update(IterationStarted(1, 3))
+    progress.update(StageStarted("train", 1))
+    steps(progress, clock, 1.0, 10, epochs=1, per_epoch=10)
+    clock.seconds += 50.0
+    progress.update(StageStarted("predicted_01", 4))
+    clock.seconds += 49.0
+    progress.update(IterationStarted(2, 3))
+    assert progress.seconds_left() == pytest.approx(20.0 + 1.0)
+    progress.update(StageStarted("train", 1))
+    steps(progress, clock, 1.0, 5, epochs=1, per_epoch=10)
+    assert progress.seconds_left() == pytest.approx(15.0 + 99.0)
+
+
+def test_the_time_left_stands_in_the_lines_of_a_run_without_a_terminal():
+    stream = io.StringIO()
+    with LineObserver(stream, interval=0.01) as observer:
+        observer(IterationStarted(1, 2))
+        observer(StageStarted("train", 1))
+        for step in (1, 2, 3):
+            observer(TrainingStep(1, 1, step, 10_000, 0.5))
+        while " left" not in stream.getvalue():
+            pass
+    assert "about " in stream.getvalue()
+
+
 def test_what_is_told_at_once(clock):
     progress = Progress(clock)
     assert progress.update(Notice("going on")) == "going on"
@@ -78,7 +144,9 @@ def test_what_is_told_at_once(clock):
     assert progress.update(StageFinished("convert", 0, 3, 0, 0.0)) is None  # nothing happened
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.2, "0 s"), (59.6, "1 min 0 s"), (3725, "1 h 2 min")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "0 s"), (59.6, "1 min 0 s"), (3725, "1 h 2 min"), (80.5 * 86400, "80 days 12 h")]
+)
 def test_durations(seconds, text):
     assert duration(seconds) == text
 

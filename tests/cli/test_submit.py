@@ -199,3 +199,11 @@ def test_a_run_at_work_is_not_cancelled_from_outside(monkeypatch):
     monkeypatch.setattr("mwr_hpc.cluster.slurm.Slurm.own_jobs", lambda self: [])
     with RunLock(Path("run/lock.json")):
         assert "at work in process" in refusal("cancel", "run")
+
+
+def test_the_job_of_a_script_for_mwr_trains_with_the_manual_s_settings(monkeypatch):
+    """The job runs under another program name, so the words say what the name implies."""
+    assert "--preset" not in run(*TRAIN, "--dry-run").out
+    monkeypatch.setattr("sys.argv", ["/env/bin/mwr_cli.py"])
+    assert "--site site.yaml --preset mwr" in run(*TRAIN, "--dry-run").out
+    assert run(*TRAIN, "--preset", "small", "--dry-run").out.count("--preset") == 1

@@ -130,7 +130,7 @@ def test_what_may_change_when_a_run_goes_on():
     may_change = {name for name, field in TrainSettings.model_fields.items() if option_info(field).may_change}
     assert may_change == {
         "iterations", "preprocessing_ncpus", "gpuID", "predict_batch_size", "continue_training", "continue_iter",
-        "run_dir", "ranks", "slurm", "in_allocation",
+        "run_dir", "ranks", "slurm", "in_allocation", "preset", "hours",
     }  # fmt: skip
 
 
