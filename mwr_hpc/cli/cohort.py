@@ -5,6 +5,7 @@ import os
 import typer
 
 from mwr_hpc.cli.options import add_command
+from mwr_hpc.cli.output import say
 from mwr_hpc.cli.running import report, settings_from
 from mwr_hpc.cli.words import Given
 from mwr_hpc.config.schema import CohortSettings
@@ -42,13 +43,13 @@ def run(given: Given) -> int:
     entries = [replace(entry, group=settings.group or entry.group) for entry in cohort.entries]
     settings.out.parent.mkdir(parents=True, exist_ok=True)
     write_cohort(settings.out, entries)
-    typer.echo(f"{len(entries)} tomogram{'s' * (len(entries) != 1)} in {settings.out}")
+    say(f"{len(entries)} tomogram{'s' * (len(entries) != 1)} in {settings.out}")
     for what, lacking in (
         ("no tilt range", [entry.id for entry in entries if entry.tilt_range is None]),
         ("no voxel size", [entry.id for entry in entries if min(entry.voxel_size) == 0]),
     ):
         if lacking:
-            typer.echo(f"{len(lacking)} of them have {what}: {', '.join(lacking)}", err=True)
+            say(f"{len(lacking)} of them have {what}: {', '.join(lacking)}", err=True)
     report(cohort.problems, (), ("mwr-hpc", "check", str(settings.out)))
     return 1 if cohort.problems else 0
 

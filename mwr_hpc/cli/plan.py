@@ -1,12 +1,12 @@
 """`mwr-hpc plan train|predict`: what a command will make and need, before it runs."""
 
-import json
 from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
 
 from mwr_hpc.cli.options import WordsCommand, reflowed
+from mwr_hpc.cli.output import say, say_json
 from mwr_hpc.cli.running import settings_from, watched
 from mwr_hpc.cli.words import WordReader
 from mwr_hpc.config.schema import PredictSettings, TrainSettings
@@ -47,10 +47,10 @@ def plan(context: typer.Context) -> None:
     settings = settings_from(COMMANDS[command], given)
     made = watched(partial(_planned, measure=measure), settings)
     if given.json:
-        typer.echo(json.dumps(made.to_record(), indent=2))
+        say_json(made.to_record(), indent=2)
         return
     for line in _lines(made):
-        typer.echo(line)
+        say(line)
 
 
 def _planned(

@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+from mwr_hpc.cli.output import escape_all_output, say
 from mwr_hpc.cluster.progress import marking_progress
 from mwr_hpc.cluster.rank_environment import accept_rank, start_of_job
 from mwr_hpc.cluster.signals import stop_on_signals
@@ -13,6 +14,7 @@ from mwr_hpc.events import Event, InputRefused, Notice
 
 def main(job_path: Path) -> int:
     """Work as the rank that the environment says; return the exit code."""
+    escape_all_output()
     try:
         with stop_on_signals() as should_stop:
             # The place among the ranks sets the number of threads, which TensorFlow reads when it is imported.
@@ -29,7 +31,7 @@ def main(job_path: Path) -> int:
             emit = marking_progress(_print_event) if communicator.rank == 0 else _print_notice
             work_as_rank(job, communicator, devices, start_of_job(os.environ), emit, should_stop)
     except MwrError as error:
-        print(error, file=sys.stderr, flush=True)
+        say(error, err=True)
         if error.exit_code == InputError.exit_code:
             _print_event(InputRefused(str(error)))  # of all ranks' exit codes srun passes on the highest only
         return error.exit_code
@@ -39,13 +41,13 @@ def main(job_path: Path) -> int:
 def _print_event(event: Event) -> None:
     from mwr_hpc.pipeline.rank_job import event_line
 
-    print(event_line(event), flush=True)
+    say(event_line(event))
 
 
 def _print_notice(event: Event) -> None:
     """All ranks take the same steps, which rank 0 tells; what befalls one alone is for the log."""
     if isinstance(event, Notice):
-        print(event.text, flush=True)
+        say(event.text)
 
 
 if __name__ == "__main__":

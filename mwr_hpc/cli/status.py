@@ -1,6 +1,5 @@
 """`mwr-hpc status`: where a run stands."""
 
-import json
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -8,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mwr_hpc.cli.options import add_command
+from mwr_hpc.cli.output import say, say_json
 from mwr_hpc.cli.progress import duration
 from mwr_hpc.cli.running import settings_from
 from mwr_hpc.cli.words import Given
 from mwr_hpc.config.schema import StatusSettings
+from mwr_hpc.printable import printable
 
 if TYPE_CHECKING:
     from mwr_hpc.pipeline.status import Status
@@ -41,7 +42,10 @@ def run(given: Given) -> int:
 
     while True:
         status, jobs = status_with_jobs(settings.run)
-        typer.echo(json.dumps(_as_record(status, jobs)) if given.json else _as_text(status, jobs))
+        if given.json:
+            say_json(_as_record(status, jobs))
+        else:
+            say(*_as_lines(status, jobs))
         if not settings.watch or status.state in ("finished", "stopped"):
             return 0
         time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -52,7 +56,7 @@ def _as_record(status: "Status", jobs: list[Any] | None) -> dict[str, Any]:
     return {**asdict(status), "jobs": known}
 
 
-def _as_text(status: "Status", jobs: list[Any] | None) -> str:
+def _as_lines(status: "Status", jobs: list[Any] | None) -> list[str]:
     lines = [f"{status.run}: {status.state}"]
     if (holder := status.coordinator) is not None:
         job = f", job {holder['job']}" if holder["job"] else ""
@@ -64,9 +68,9 @@ def _as_text(status: "Status", jobs: list[Any] | None) -> str:
         epoch = f", epoch {status.epoch} of {status.epochs} done" if status.epochs else ""
         pace = f", {status.per_hour:.3g} an hour" if status.per_hour else ""
         lines.append(f"{status.stage}: {counts}{epoch}{pace}" + _left(status.stage_seconds_left))
-    lines += [f"left out: {identifier}: {reason}" for identifier, reason in sorted(status.left_out.items())]
+    lines += [printable(f"left out: {identifier}: {reason}") for identifier, reason in sorted(status.left_out.items())]
     lines += [f"job {job.id} {job.name} {job.state}" for job in jobs or ()]
-    return "\n".join(lines)
+    return lines
 
 
 def _left(seconds: float | None) -> str:

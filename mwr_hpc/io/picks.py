@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mwr_hpc.errors import InputError
-from mwr_hpc.io.star_text import StarTable, column_lines, read_tables, write_lines, write_table
+from mwr_hpc.io.star_text import StarTable, column_lines, is_one_value, read_tables, write_lines, write_table
 
 X, Y, NAME, SCORE = "rlnCoordinateX", "rlnCoordinateY", "rlnMicrographName", "rlnAutopickFigureOfMerit"
 PIXEL_SIZES = ("rlnMicrographPixelSize", "rlnMicrographOriginalPixelSize", "rlnPixelSize")
@@ -136,6 +136,15 @@ def write_picks(
     write_table(path, texts)
 
 
+def require_listable(micrograph: Path) -> None:
+    """Raise InputError for a micrograph whose name no list of particles can hold."""
+    if not is_one_value(micrograph.name):
+        raise InputError(
+            f"{micrograph}: no list of particles can hold this name, for it has a line break, both kinds of quotes, or "
+            "bytes that are no UTF-8; rename the file"
+        )
+
+
 def write_box(path: Path, x: ArrayLike, y: ArrayLike, box_size: int) -> None:
     """Write EMAN's .box, atomically: whole pixels of each box's first corner, then its sides."""
     corners = (np.floor(np.asarray(values, np.float64) - box_size / 2 + 0.5).astype(int) for values in (x, y))
@@ -180,7 +189,7 @@ def _numbers(path: Path, table: StarTable, column: str) -> FloatArray:
 def _file_name(path: Path, name: str) -> str:
     """The last part of a micrograph's name, which is looked up among the micrographs and never opened as a path."""
     parts = PureWindowsPath(name).parts if "\\" in name else PurePosixPath(name).parts
-    if not parts or ".." in parts or not parts[-1].isprintable() or parts[-1] in ("/", "\\"):
+    if not parts or ".." in parts or parts[-1] in ("/", "\\"):
         raise InputError(
             f"{path}: {NAME} is {name!r}, which leads out of the folder of micrographs or names no file; "
             "expected a file name, or a path without '..'"

@@ -14,6 +14,7 @@ from mwr_hpc.io.star import TomogramRow
 from mwr_hpc.io.star_text import is_one_value
 from mwr_hpc.io.volume import OME_ZARR_SUFFIX, Volume, is_ome_zarr, open_volume
 from mwr_hpc.numerics.wedge import TiltRange, check_tilt_range
+from mwr_hpc.printable import printable
 
 MASK_END = "_mask"
 """Added to the id in the name of a tomogram's mask."""
@@ -107,7 +108,7 @@ def cohort_from_rows(
         except InputError as error:
             problems[identifier] = str(error)
     if not entries:
-        raise InputError(f"{source}: no tomogram can be used:\n" + "\n".join(problems.values()))
+        raise InputError(f"{source}: no tomogram can be used:\n" + "\n".join(map(printable, problems.values())))
     return Cohort(entries, problems)
 
 
@@ -161,7 +162,7 @@ def _require_listable(*names: str | Path) -> None:
     for text in map(str, names):
         if not is_one_value(text):
             raise InputError(
-                f"{text!r}: no list can hold this name, for it has a line break, both kinds of quotes, or bytes that "
+                f"{text}: no list can hold this name, for it has a line break, both kinds of quotes, or bytes that "
                 "are no UTF-8; rename the file or its folder"
             )
 

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from mwr_hpc.pipeline.lock import critical_section
 from mwr_hpc.pipeline.receipts import ReceiptBook, checksum
 from mwr_hpc.pipeline.stages import Quarantine
 from mwr_hpc.pipeline.units import Unit, published
+from mwr_hpc.printable import printable
 from mwr_hpc.run_directory import CANDIDATES, STATE_FOLDER
 
 BY_HAND = 1.0
@@ -167,7 +168,8 @@ def write_lists(
         with atomic_file(folder.table) as partial, partial.open("w", newline="") as stream:
             table = csv.DictWriter(stream, list(Row.__dataclass_fields__), lineterminator="\n")
             table.writeheader()
-            table.writerows(asdict(row) for row in sorted(rows, key=lambda row: row.micrograph))
+            ordered = sorted(rows, key=lambda row: row.micrograph)
+            table.writerows(asdict(replace(row, micrograph=printable(row.micrograph))) for row in ordered)
         _write_all(folder, tables)
 
 
@@ -184,4 +186,4 @@ def _names(table: PickTable, suffix: str) -> Sequence[str]:
 
 
 def _one_line(text: str) -> str:
-    return "; ".join(text.splitlines())
+    return printable("; ".join(text.splitlines()))

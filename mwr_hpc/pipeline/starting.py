@@ -17,6 +17,7 @@ from mwr_hpc.numerics.wedge import effective_tilt_range
 from mwr_hpc.pipeline.frozen_settings import freeze
 from mwr_hpc.pipeline.receipts import ReceiptBook
 from mwr_hpc.pipeline.training_units import own_models, require_own_models
+from mwr_hpc.printable import printable
 from mwr_hpc.run_directory import RunDirectory
 from mwr_hpc.training.hardware import check_devices, check_kernel, resolve_hardware
 from mwr_hpc.training.model_file import read_model
@@ -61,7 +62,7 @@ def read_cohort(settings: TrainSettings) -> Cohort:
     ]
     problems = cohort.problems | too_small
     if not entries:
-        raise InputError("no tomogram can be used:\n" + "\n".join(problems.values()))
+        raise InputError("no tomogram can be used:\n" + "\n".join(map(printable, problems.values())))
     return Cohort(entries, problems)
 
 
