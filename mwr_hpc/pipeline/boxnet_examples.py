@@ -5,7 +5,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from mwr_hpc.boxnet.examples import INDEX, Entry, write_index
-from mwr_hpc.boxnet.matching import ExampleFiles, find_examples
+from mwr_hpc.boxnet.matching import ExampleFiles, excluded_notice, find_examples
+from mwr_hpc.boxnet.prepare_example import OUTSIDE_COUNT
 from mwr_hpc.cluster.pool import InlinePool, Pool, available_cores, local_pool
 from mwr_hpc.config.boxnet_data import PrepareExamplesSettings
 from mwr_hpc.errors import ConfigError, InputError
@@ -54,6 +55,7 @@ def prepare_examples(settings: PrepareExamplesSettings, emit: Emit, should_stop:
         settings.important_suffix,
         settings.uncertain_suffix,
         masks if masks.is_dir() else None,
+        emit,
     )
     if settings.masks is not None and not any(example.mask for example in examples):
         raise InputError(f"{masks}: no mask of any of the micrographs; expected <micrograph>.tif or .mrc")
@@ -114,6 +116,7 @@ def _unit(example: ExampleFiles, settings: PrepareExamplesSettings, store: Path)
         parameters={
             "name": example.name,
             "merged": example.merged,
+            **({"listed": example.listed} if example.listed is not None else {}),
             **settings.model_dump(
                 include={"angpix", "pixel_size", "contrast", "diameter", "important_weight", "border"}
             ),
@@ -136,6 +139,9 @@ def _run(
             (store / INDEX).unlink(missing_ok=True)
         with pool(workers) as running:
             done = runner.run(STAGE, units, running)
+    outside = {name: int(count) for name, receipt in done.items() if (count := receipt.figures.get(OUTSIDE_COUNT))}
+    if outside:
+        emit(excluded_notice(outside))
     failed = runner.quarantine.reasons([unit.name for unit in units])
     return [Entry.from_figures(receipt.figures) for receipt in done.values()], failed
 

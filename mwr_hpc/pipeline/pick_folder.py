@@ -12,7 +12,8 @@ import numpy as np
 
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.atomic import atomic_file
-from mwr_hpc.io.picks import PickTable, read_picks, write_picks
+from mwr_hpc.io.pick_table import PickTable
+from mwr_hpc.io.picks import read_picks, write_picks
 from mwr_hpc.pipeline.lock import critical_section
 from mwr_hpc.pipeline.receipts import ReceiptBook, checksum
 from mwr_hpc.pipeline.stages import Quarantine
