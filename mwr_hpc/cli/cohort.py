@@ -34,18 +34,20 @@ def run(given: Given) -> int:
 
     from mwr_hpc.io.atomic import require_writable
     from mwr_hpc.missing_wedge.cohort import write_cohort
-    from mwr_hpc.missing_wedge.listing import collect_cohort
+    from mwr_hpc.missing_wedge.listing import collect_cohort, summed_origins
 
     _check_output(settings)
     require_writable(settings.out.parent)
     named = settings.model_dump(exclude={"inputs", "out", "group"})
-    cohort = collect_cohort(settings.inputs, **named)
+    cohort = collect_cohort(settings.inputs, **named, halves=True)
     entries = [replace(entry, group=settings.group or entry.group) for entry in cohort.entries]
     settings.out.parent.mkdir(parents=True, exist_ok=True)
     write_cohort(settings.out, entries)
     say(f"{len(entries)} tomogram{'s' * (len(entries) != 1)} in {settings.out}")
+    say(*(f"  {line}" for line in summed_origins(entries)))
     for what, lacking in (
         ("no tilt range", [entry.id for entry in entries if entry.tilt_range is None]),
+        ("halves only, which no command works on yet", [entry.id for entry in entries if entry.halves_only]),
         ("no voxel size", [entry.id for entry in entries if min(entry.voxel_size) == 0]),
     ):
         if lacking:

@@ -4,7 +4,7 @@ Only headers are read. A tomogram that cannot be used is returned as a problem, 
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,6 +42,10 @@ class TomogramEntry:
         Of the list, where the file says none; otherwise None.
     group
         Name of the data set or session.
+    halves_only
+        Whether there is no tomogram of both halves; `path` is the even half then.
+    origins
+        Where each value comes from, by what it is: "voxel size".
     """
 
     id: str
@@ -54,6 +58,8 @@ class TomogramEntry:
     odd: Path | None = None
     group: str | None = None
     stated_voxel_size: float | None = None
+    halves_only: bool = False
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -77,17 +83,24 @@ def cohort_from_rows(
     allow_missing_masks: bool,
     *,
     for_list: bool = True,
+    halves: bool = False,
 ) -> Cohort:
     """Take the tomograms of these rows, which come from `source`; see `cohort.cohort_from_list` for the rest.
 
     `tilts_of` gives each its tilt range in degrees; where it raises InputError, that tomogram is a problem. So is one
-    whose name cannot be written in a list, if the cohort is to be written in one.
+    whose name cannot be written in a list, if the cohort is to be written in one, and one of halves only, unless
+    `halves` allows them.
     """
     named = _by_id(source, rows)
     ranges: dict[str, TiltRange | None] = {}
     problems: dict[str, str] = {}
     for identifier, row in list(named.items()):
         try:
+            if row.halves_only and not halves:
+                raise InputError(
+                    f"{source}: {identifier} has the halves {row.even} and {row.odd} only, and this command works on "
+                    "whole tomograms; give one as rlnMicrographName: the mean of both halves is one"
+                )
             ranges[identifier] = _checked(source, identifier, tilts_of(row))
             if for_list:
                 _require_listable(identifier, row.path, *([mask_dir] if mask_dir else []))
@@ -191,7 +204,19 @@ def _entry(identifier: str, row: TomogramRow, tilt_range: TiltRange | None, mask
         odd=row.odd,
         group=row.group,
         stated_voxel_size=None if min(z, y, x) > 0 else row.voxel_size,
+        halves_only=row.halves_only,
+        origins=_origins(row, mask, min(z, y, x) > 0),
     )
+
+
+def _origins(row: TomogramRow, mask: Path | None, in_header: bool) -> dict[str, str]:
+    """Where the values of an entry come from: its list, unless its header or a folder says them."""
+    found = dict(row.origins)
+    if mask is not None and row.mask is None:
+        found["mask"] = str(mask.parent)
+    if in_header:
+        found["voxel size"] = "headers"
+    return found
 
 
 def _header(path: Path) -> MrcHeader | Volume:
