@@ -1,6 +1,9 @@
 """Names of files that would clear a terminal, forge a line or hide an ending are shown as what they are."""
 
+import os
 import re
+import subprocess
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -99,3 +102,21 @@ def test_micrographs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert {"order\u202ecrm.mrc", "clear\x1b[2J.mrc"} <= set(read_picks(Path("m/picks_spots.star")).micrographs or ())
     told(run("status", "m"), r"broken\x1b[2J")
     require_escaped(*logs_below(Path("m")))
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_a_process_on_a_terminal_of_any_encoding(encoding: str) -> None:
+    """The streams of a process refuse what its encoding lacks, which those of the other tests do not."""
+    folder = Path("".join(NAMES))
+    folder.mkdir()
+    (folder / "a.mrc").write_bytes(b"no volume")
+    ended = subprocess.run(
+        [sys.executable, "-m", "mwr_hpc.cli.main", "cohort", os.fsencode(folder), "--out", "x.star"],
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    error = ended.stderr.decode(encoding)
+    require_escaped(error)
+    assert r"bytes\xff" in error and ("Grüße" if encoding == "utf-8" else r"Gr\xfc\xdfe") in error

@@ -226,6 +226,9 @@ def test_what_is_no_corpus_is_refused(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.ones((4, 8, 8), np.float32), photometric="minisblack")
     with pytest.raises(InputError, match="4 images; expected image, labels and weights"):
         open_corpus(tmp_path)
+    (tmp_path / "a.tiff").touch()
+    with pytest.raises(InputError, match=r"a\.tif and a\.tiff both are a; leave one of them here"):
+        open_corpus(tmp_path)
     image = np.random.default_rng(0).random((8, 8), np.float32)
     tifffile.imwrite(tmp_path / "a.tif", np.stack([image, image, image]), photometric="minisblack")
     with pytest.raises(InputError, match="labels of micrograph 0 from"):
