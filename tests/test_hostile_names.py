@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from commanding import SHORT_TRAINING, Ended, run, small_model, volume
+from commanding import Ended, run, small_model, volume
 from mwr_hpc.cluster.pool import InlinePool
 from mwr_hpc.io.picks import read_picks
 from mwr_hpc.pipeline import backend, conversion
@@ -73,10 +73,7 @@ def test_tomograms_by_all_commands_that_take_them() -> None:
         told(ended, *(escaped if folder == "broken" else ()))
         told(run("predict", model, *files, "--out", f"out_{folder}", "--tilt_range", "-60", "60"))
         told(run("status", f"out_{folder}"))
-    train = run("train", "--input_dir", "in", "--run_dir", "run", "--tilt_range", "-60", "60", *SHORT_TRAINING)
-    told(train)
-    told(run("status", "run"), r"bytes\xff")
-    texts = [text for folder in ("run", "out_in", "out_broken") for text in logs_below(Path(folder))]
+    texts = [text for folder in ("out_in", "out_broken") for text in logs_below(Path(folder))]
     assert texts
     require_escaped(*texts)
 
@@ -104,7 +101,7 @@ def test_micrographs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     require_escaped(*logs_below(Path("m")))
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
 def test_a_process_on_a_terminal_of_any_encoding(encoding: str) -> None:
     """The streams of a process refuse what its encoding lacks, which those of the other tests do not."""
     folder = Path("".join(NAMES))
@@ -119,4 +116,4 @@ def test_a_process_on_a_terminal_of_any_encoding(encoding: str) -> None:
     assert ended.returncode == 2
     error = ended.stderr.decode(encoding)
     require_escaped(error)
-    assert r"bytes\xff" in error and ("Grüße" if encoding == "utf-8" else r"Gr\xfc\xdfe") in error
+    assert r"bytes\xff" in error and ("Grüße_日本_ру" if encoding == "utf-8" else r"Grüße_\u65e5\u672c_") in error
