@@ -26,7 +26,7 @@ def printable(text: object) -> str:
 
 def printable_lines(text: object) -> str:
     """Return a text with its own line breaks, each further line marked as such, and all else as `printable` has it."""
-    return f"\n{CONTINUED}".join(map(printable, str(text).split("\n")))
+    return f"\n{CONTINUED}".join(map(printable, str(text).rstrip("\n").split("\n")))
 
 
 def printable_traceback(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from mwr_hpc.errors import InputError
 from mwr_hpc.io.pick_table import FloatArray, PickTable
 from mwr_hpc.io.picks import read_picks
 
-ADDED_BY_CRYOSPARC = re.compile(r"^\d{18,21}_|(_(patch|rigid|full|local))?(_motion)?_aligned(_doseweighted)?$")
+ADDED_BY_CRYOSPARC = re.compile(r"^\d{18,21}_|_(patch|rigid|full|local)(_motion)?_aligned(_doseweighted)?$")
 """The number before, and the steps behind a movie's name: 000123456789012345678_name_patch_aligned_doseweighted."""
 
 

@@ -50,7 +50,7 @@ def read_tables(path: Path) -> list[StarTable]:
     for number, first, words, before_text in _lines_with_texts(path, read_text(path, "a STAR file")):
         names_column = first.startswith("_") and in_loop and not tables[-1].lines
         if begun.words and first.startswith(("data_", "loop_")):
-            break
+            break  # to the refusal of a row without an end
         begins_row = before_text and not first.startswith("_")
         if in_loop and not names_column and (begun.words or begins_row or not first):
             begun = begun.followed_by(number, words)

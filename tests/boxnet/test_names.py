@@ -68,6 +68,7 @@ def test_what_is_told_apart_is_right(stems: set[str], folders: list[str]) -> Non
         ("a.b", "a", "a"),
         ("14sep05_00025sq", PREFIXED, None),
         ("1234_a.mrc", "a", None),
+        ("a_aligned.mrc", "a", None),
     ],
 )
 def test_names_with_additions(name: str, stem: str, expected: str | None) -> None:
