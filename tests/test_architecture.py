@@ -63,6 +63,21 @@ def test_only_the_command_line_prints(trees: dict[Path, ast.AST]) -> None:
     assert [str(p) for p, tree in trees.items() if "print" in called_names(tree) and folder(p) != "cli"] == []
 
 
+def test_all_that_is_printed_is_escaped(trees: dict[Path, ast.AST]) -> None:
+    """One module of cli/ prints, and escapes what it prints; progress bars draw with texts that it escaped."""
+    raw = {
+        "print",
+        "typer.echo",
+        "typer.secho",
+        "traceback.print_exc",
+        "Console",
+        "sys.stderr.write",
+        "sys.stdout.write",
+    }
+    printing = {path.name for path, tree in trees.items() if raw & set(called_names(tree))}
+    assert printing == {"output.py", "progress.py"}
+
+
 def test_nothing_read_from_disk_can_run_code(trees: dict[Path, ast.AST]) -> None:
     found = {
         str(path): bad

@@ -18,6 +18,7 @@ from scipy import ndimage
 from mwr_hpc.boxnet.examples import INDEX, Example, ExampleStore, FloatArray
 from mwr_hpc.boxnet.labels import CLASSES, CONTAMINATION, PARTICLE
 from mwr_hpc.errors import InputError
+from mwr_hpc.io.micrograph import stems_of
 from mwr_hpc.io.tiff import SUFFIXES, TiffStack, write_stack
 from mwr_hpc.numerics.keyed_random import keyed_generator
 from mwr_hpc.numerics.micrograph import WORKING_PIXEL_SIZE, prepare
@@ -65,7 +66,7 @@ def open_corpus(path: Path) -> Examples:
     Raises
     ------
     InputError
-        It is neither.
+        It is neither, or two files have one name but for the ending.
     """
     if (path / INDEX).exists():
         return ExampleStore(path)
@@ -74,6 +75,9 @@ def open_corpus(path: Path) -> Examples:
         raise InputError(
             f"{path}: no corpus: expected a store of examples, or a folder of Warp's training files (.tif)"
         )
+    for stem, same in stems_of(files).items():
+        if len(same) > 1:
+            raise InputError(f"{path}: {same[0].name} and {same[1].name} both are {stem}; leave one of them here")
     return WarpCorpus(files)
 
 

@@ -1,7 +1,7 @@
 """How good the picks of micrographs are, against known positions: by a network's candidates, and by a blob picker."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from mwr_hpc.boxnet.blob_picker import find_blobs
 from mwr_hpc.boxnet.candidates import Candidates, Rules, read_candidates
 from mwr_hpc.boxnet.curate import Picks, is_inside
+from mwr_hpc.boxnet.names import particles_of, picks_of_one, positions_inside
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.micrograph import read_micrograph, same_pixel_size
 from mwr_hpc.io.mrc_fields import Signedness
-from mwr_hpc.io.picks import read_picks
+from mwr_hpc.io.pick_table import PickTable
 from mwr_hpc.numerics.detection import Scored, Scores, best_f1_threshold, score
 from mwr_hpc.numerics.micrograph import prepare
 
@@ -28,13 +29,16 @@ class Judged:
     micrograph, candidates
         Its file, and that of its candidates.
     truth
-        STAR file of its true positions; with those of other micrographs when `merged`.
+        File of its true positions; with those of other micrographs when `merged`.
+    listed
+        The micrograph's path in it, where its name alone does not tell.
     """
 
     micrograph: Path
     candidates: Path
     truth: Path
     merged: bool = False
+    listed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class Evaluation:
         What these micrographs would have chosen, for comparison: a threshold chosen by the truth proves little.
     micrographs
         The figures of each by name.
+    outside
+        By name, how many true positions were excluded, for they are outside the micrograph.
     baseline, baseline_threshold
         Figures of a difference-of-Gaussians picker at the threshold that suits it best here, where it was asked for.
     """
@@ -62,6 +68,7 @@ class Evaluation:
     best_threshold: float
     best_f1: float
     micrographs: dict[str, Scores]
+    outside: dict[str, int] = field(default_factory=dict)
     baseline: Scores | None = None
     baseline_threshold: float | None = None
 
@@ -87,11 +94,14 @@ def evaluate_picks(micrographs: Sequence[Judged], rules: Rules, tolerance: float
     InputError
         A file is damaged, or positions are not of its micrograph.
     """
-    scored = {}
+    scored, outside = {}, {}
     for one in micrographs:
         candidates = read_candidates(one.candidates)
         picks = candidates.picks(replace(rules, threshold=0.0))
-        scored[one.micrograph.stem] = _in_angstrom(candidates, picks, true_positions(one, candidates), rules.border)
+        truth = true_positions(one, candidates)
+        if stray := len(truths_of(one)) - len(truth):
+            outside[one.micrograph.stem] = stray
+        scored[one.micrograph.stem] = _in_angstrom(candidates, picks, truth, rules.border)
     every = list(scored.values())
     best_threshold, best_f1 = best_f1_threshold(every, tolerance)
     return Evaluation(
@@ -102,6 +112,7 @@ def evaluate_picks(micrographs: Sequence[Judged], rules: Rules, tolerance: float
         best_threshold=best_threshold,
         best_f1=best_f1,
         micrographs={name: score([one], tolerance, rules.threshold) for name, one in scored.items()},
+        outside=outside,
     )
 
 
@@ -151,31 +162,33 @@ def evaluate_blobs(
 
 
 def true_positions(one: Judged, candidates: Candidates) -> NDArray[np.float64]:
-    """The true positions (n, 2) of a micrograph, (y, x) in its pixels.
+    """The true positions (n, 2) of a micrograph, (y, x) in its pixels, less those outside it.
 
     Raises
     ------
     InputError
-        They cannot be read, are of another pixel size, or lie outside the micrograph.
+        They cannot be read, are of another pixel size, or nearly all outside the micrograph.
     """
-    table = read_picks(one.truth)
-    if one.merged:
-        names = [Path(name).stem for name in table.micrographs or ()]
-        table = table.only(np.array([name == one.micrograph.stem for name in names], bool))
+    table = truths_of(one)
     if table.pixel_size is not None and not same_pixel_size(table.pixel_size, candidates.pixel_size):
         raise InputError(
             f"{one.truth}: positions at {table.pixel_size:g} A per pixel, but {one.micrograph} has "
             f"{candidates.pixel_size:g} A; give positions in pixels of the micrograph"
         )
-    outside = table.positions[~is_inside(table.positions, candidates.shape, 0.0)]
-    if len(outside):
-        y, x = outside[0]
-        raise InputError(
-            f"{one.truth}: {len(outside)} of {len(table)} positions are outside the micrograph, the first at "
-            f"x = {x:g}, y = {y:g} of {candidates.shape[1]} x {candidates.shape[0]} pixels; are they of another pixel "
-            "size?"
-        )
-    return table.positions
+    return positions_inside(table, candidates.shape)
+
+
+def truths_of(one: Judged) -> PickTable:
+    """Return the true particles of a micrograph, also those that are outside it.
+
+    Raises
+    ------
+    InputError
+        They cannot be read, or are of several micrographs.
+    """
+    if one.merged:
+        return particles_of(one.truth, one.micrograph, one.listed)
+    return picks_of_one(one.truth, one.micrograph)
 
 
 def _in_angstrom(candidates: Candidates, picks: Picks, truth: NDArray[np.float64], border: float) -> Scored:

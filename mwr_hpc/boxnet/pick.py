@@ -20,6 +20,7 @@ from mwr_hpc.boxnet.network import Architecture, load_network
 from mwr_hpc.boxnet.tiles import predict_tiled
 from mwr_hpc.errors import InputError, StageError
 from mwr_hpc.io.micrograph import read_micrograph
+from mwr_hpc.io.picks import require_listable
 from mwr_hpc.numerics.micrograph import prepare
 from mwr_hpc.training.framework import configure, tf
 
@@ -118,6 +119,7 @@ def pick_micrograph(inputs: Mapping[str, Path], parameters: Mapping[str, Any], o
     DiskFullError
         No space is left.
     """
+    require_listable(inputs["micrograph"])
     configure()
     model = inputs["model"]
     labeller = loaded(model, model.stat().st_mtime_ns)

@@ -11,17 +11,18 @@ from numpy.typing import NDArray
 
 from mwr_hpc.boxnet.examples import Entry, Example, FloatArray, write_example
 from mwr_hpc.boxnet.labels import CONTAMINATION, clear_margin, paint, unpicked_margin
+from mwr_hpc.boxnet.names import particles_of, picks_of_one, positions_inside
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.micrograph import Micrograph, read_mask, read_micrograph, same_pixel_size
-from mwr_hpc.io.picks import PickTable, read_picks
+from mwr_hpc.io.pick_table import PickTable
 from mwr_hpc.numerics.mask_fit import fits_better_upside_down
 from mwr_hpc.numerics.micrograph import prepare, working_shape
 
 UPSIDE_DOWN = "mask_upside_down"
 """Among the figures where the mask fits the micrograph clearly better with its rows reversed."""
 
-OUTSIDE = 0.5
-"""Pixels that a position may lie beyond the centre of the outermost pixel: programs round."""
+OUTSIDE_COUNT = "outside"
+"""Figure of an example: how many of its particles were excluded, for they are outside the micrograph."""
 
 
 def prepare_example(inputs: Mapping[str, Path | None], parameters: Mapping[str, Any], output: Path) -> dict[str, Any]:
@@ -35,14 +36,16 @@ def prepare_example(inputs: Mapping[str, Path | None], parameters: Mapping[str, 
         "name"; "angpix" of the micrograph, None: its header's; "pixel_size" to work at, in angstrom; "contrast",
         "dark" or "bright"; "diameter" in angstrom; "important_weight"; "border" in pixels of the micrograph, in which
         pixels weigh 0, None: where nobody picked; "merged", whether "positives" lists other micrographs too; "bytes",
-        "signed" or "unsigned", where the micrograph does not tell how to read them.
+        "signed" or "unsigned", where the micrograph does not tell how to read them; "listed", the micrograph's path in
+        the list, where its name alone does not tell.
     output
         The Zarr array to create.
 
     Returns
     -------
     dict
-        An `Entry`, and `UPSIDE_DOWN` of a mask of which that is so.
+        An `Entry`, `UPSIDE_DOWN` of a mask of which that is so, and as `OUTSIDE_COUNT` how many positives were
+        excluded, if any were.
 
     Raises
     ------
@@ -59,16 +62,10 @@ def prepare_example(inputs: Mapping[str, Path | None], parameters: Mapping[str, 
         image = prepare(micrograph.image, micrograph.pixel_size, working, parameters["contrast"])
     except ValueError as error:
         raise InputError(f"{path}: {error}; give a finer micrograph, or another --pixel_size") from error
-    table = read_picks(picks)
-    if parameters["merged"]:
-        table = _of_micrograph(table, parameters["name"])
-    positions = _working_positions(table, micrograph, parameters["name"], image.shape)
-    more = {
-        kind: _working_positions(read_picks(source), micrograph, parameters["name"], image.shape)
-        if (source := inputs.get(kind)) is not None
-        else np.empty((0, 2), np.float32)
-        for kind in ("important", "uncertain")
-    }
+    merged = parameters["merged"]
+    table = particles_of(picks, path, parameters.get("listed")) if merged else picks_of_one(picks, path)
+    positions = _working_positions(table, micrograph, image.shape)
+    more = {kind: _further_positions(inputs.get(kind), micrograph, image.shape) for kind in ("important", "uncertain")}
     source = inputs.get("mask")
     mask = _mask_like(source, micrograph, working) if source is not None else None
     shape, diameter = (image.shape[0], image.shape[1]), parameters["diameter"] / working
@@ -95,41 +92,29 @@ def prepare_example(inputs: Mapping[str, Path | None], parameters: Mapping[str, 
     with path.open("rb") as stream:
         checksum = hashlib.file_digest(stream, "sha256").hexdigest()
     entry = Entry(parameters["name"], path.name, checksum, len(positions), mask is not None, parameters["diameter"])
+    outside = len(table) - len(positions)
+    figures = asdict(entry) | ({OUTSIDE_COUNT: outside} if outside else {})
     if mask is not None and fits_better_upside_down(image, mask):
-        return {**asdict(entry), UPSIDE_DOWN: True}
-    return asdict(entry)
+        figures[UPSIDE_DOWN] = True
+    return figures
 
 
-def _of_micrograph(table: PickTable, name: str) -> PickTable:
-    """The particles of one micrograph, of a list of many."""
-    names = table.micrographs or ()
-    return table.only(np.array([Path(other).stem == name for other in names], bool))
+def _further_positions(source: Path | None, micrograph: Micrograph, shape: tuple[int, ...]) -> FloatArray:
+    if source is None:
+        return np.empty((0, 2), np.float32)
+    return _working_positions(picks_of_one(source, micrograph.path), micrograph, shape)
 
 
-def _working_positions(table: PickTable, micrograph: Micrograph, name: str, shape: tuple[int, ...]) -> FloatArray:
-    """Positions (n, 2) y x in working pixels of a table that belongs to this micrograph alone."""
+def _working_positions(table: PickTable, micrograph: Micrograph, shape: tuple[int, ...]) -> FloatArray:
+    """Positions (n, 2) y x in working pixels of those of a micrograph's particles that lie in it."""
     height, width = micrograph.image.shape
-    strange = {other for other in table.micrographs or () if Path(other).stem != name}
-    if strange:
-        raise InputError(
-            f"{table.path}: particles of {sorted(strange)[0]} in the file of {micrograph.path.name}; "
-            "give each micrograph its own"
-        )
     if table.pixel_size is not None and not same_pixel_size(table.pixel_size, micrograph.pixel_size):
         raise InputError(
             f"{table.path}: positions in pixels of {table.pixel_size:g} A, but {micrograph.path} has pixels of "
             f"{micrograph.pixel_size:g} A; convert them, or give the micrographs that they were picked in"
         )
-    limits = np.array([height, width]) - 1 + OUTSIDE
-    outside = ((table.positions < -OUTSIDE) | (table.positions > limits)).any(axis=1)
-    if outside.any():
-        y, x = table.positions[outside][0]
-        raise InputError(
-            f"{table.path}: {np.count_nonzero(outside)} of {len(table)} positions are outside the micrograph, "
-            f"the first at x = {x:g}, y = {y:g} of {width} x {height} pixels; were they picked in another pixel size?"
-        )
     scale = np.array([shape[0] / height, shape[1] / width])
-    positions: FloatArray = (table.positions * scale).astype(np.float32)
+    positions: FloatArray = (positions_inside(table, (height, width)) * scale).astype(np.float32)
     return positions
 
 

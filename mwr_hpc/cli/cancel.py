@@ -3,6 +3,7 @@
 import typer
 
 from mwr_hpc.cli.options import add_command
+from mwr_hpc.cli.output import say
 from mwr_hpc.cli.running import settings_from
 from mwr_hpc.cli.words import Given
 from mwr_hpc.config.schema import CancelSettings
@@ -27,5 +28,5 @@ def run(given: Given) -> int:
     from mwr_hpc.cluster.slurm import Slurm
     from mwr_hpc.pipeline.jobs import cancel
 
-    cancel(settings.run, Slurm(), typer.echo)
+    cancel(settings.run, Slurm(), say)
     return 0

@@ -1,6 +1,5 @@
 """`mwr-hpc check`: will training work, and will it learn the right thing?"""
 
-import json
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -8,9 +7,11 @@ from typing import TYPE_CHECKING
 import typer
 
 from mwr_hpc.cli.options import add_command
+from mwr_hpc.cli.output import say, say_json, say_tabbed, say_table
 from mwr_hpc.cli.running import settings_from, watched
 from mwr_hpc.cli.words import Given
 from mwr_hpc.config.schema import CheckSettings
+from mwr_hpc.printable import printable
 
 if TYPE_CHECKING:
     from mwr_hpc.missing_wedge.check import TomogramReport
@@ -42,16 +43,16 @@ def run(given: Given) -> int:
 
     report = watched(check, settings)
     if given.json:
-        typer.echo(json.dumps(report.to_record(), indent=2))
+        say_json(report.to_record(), indent=2)
         return report.exit_code
     for name, value in environment_lines(report.environment):
-        typer.echo(f"{name}: {value}")
+        say(f"{name}: {value}")
     if report.tomograms:
         print_tomograms(report)
     for finding in report.findings:
-        typer.echo(f"{finding.severity.capitalize()}: {finding.about}: {finding.text}")
+        say(f"{finding.severity.capitalize()}: {printable(finding.about)}: {finding.text}")
     if not report.findings:
-        typer.echo("Nothing to object to.")
+        say("Nothing to object to.")
     return report.exit_code
 
 
@@ -75,16 +76,10 @@ def print_tomograms(report: "CheckReport") -> None:
     columns = ("tomogram", "z y x", "voxel (A)", "tilt range", "likely range", "outside", "mask places", "verdict")
     rows = [_row(tomogram) for tomogram in report.tomograms]
     if not sys.stdout.isatty():
-        for row in (columns, *rows):
-            typer.echo("\t".join(row))
+        say_tabbed(columns, *rows)
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*row, style={"good": None, "warning": "yellow", "error": "red"}[row[-1]])
-    Console().print(table)
+    styles = {"good": None, "warning": "yellow", "error": "red"}
+    say_table(columns, rows, [styles[row[-1]] for row in rows])
 
 
 def _row(tomogram: "TomogramReport") -> tuple[str, ...]:

@@ -5,6 +5,7 @@ import os
 import typer
 
 from mwr_hpc.cli.options import add_command
+from mwr_hpc.cli.output import say
 from mwr_hpc.cli.progress import observing
 from mwr_hpc.cli.running import report, settings_from
 from mwr_hpc.cli.words import Given
@@ -36,25 +37,27 @@ def run(given: Given) -> int:
     from mwr_hpc.io.volume import OME_ZARR_SUFFIX
     from mwr_hpc.missing_wedge.cohort import write_cohort
     from mwr_hpc.missing_wedge.entries import without_long_names
-    from mwr_hpc.missing_wedge.listing import collect_cohort
+    from mwr_hpc.missing_wedge.listing import collect_cohort, summed_origins
     from mwr_hpc.pipeline.assumptions import tell_assumptions
 
     _check_output(settings)
     require_writable(settings.out.parent)
     named_within_limits(settings.out, "--out")
     named = settings.model_dump(exclude={"inputs", "out", "group", "bytes"})
-    collected = collect_cohort(settings.inputs, signedness=settings.bytes, **named)
+    collected = collect_cohort(settings.inputs, signedness=settings.bytes, **named, halves=True)
     cohort = without_long_names(collected, lambda name: [partial_path(settings.out.with_name(name + OME_ZARR_SUFFIX))])
     entries = [replace(entry, group=settings.group or entry.group) for entry in cohort.entries]
     settings.out.parent.mkdir(parents=True, exist_ok=True)
     write_cohort(settings.out, entries)
-    typer.echo(f"{len(entries)} tomogram{'s' * (len(entries) != 1)} in {settings.out}")
+    say(f"{len(entries)} tomogram{'s' * (len(entries) != 1)} in {settings.out}")
+    say(*(f"  {line}" for line in summed_origins(entries)))
     for what, lacking in (
         ("no tilt range", [entry.id for entry in entries if entry.tilt_range is None]),
+        ("halves only, which no command works on yet", [entry.id for entry in entries if entry.halves_only]),
         ("no voxel size", [entry.id for entry in entries if min(entry.voxel_size) == 0]),
     ):
         if lacking:
-            typer.echo(f"{len(lacking)} of them have {what}: {', '.join(lacking)}", err=True)
+            say(f"{len(lacking)} of them have {what}: {', '.join(lacking)}", err=True)
     with observing() as emit:
         tell_assumptions(cohort, emit)
     report(cohort.problems, (), ("mwr-hpc", "check", str(settings.out)))

@@ -1,6 +1,5 @@
 """`mwr-hpc config show`: every value of a command's settings and where it comes from."""
 
-import json
 import os
 import sys
 from typing import Any
@@ -9,6 +8,7 @@ import typer
 from typer.core import TyperCommand
 
 from mwr_hpc.cli.options import HELP_WORDS, reflowed
+from mwr_hpc.cli.output import say, say_json, say_table
 from mwr_hpc.cli.running import implied_values
 from mwr_hpc.cli.words import WordReader
 from mwr_hpc.config.fields import Settings, value_text
@@ -66,12 +66,12 @@ def add_to(app: typer.Typer) -> None:
 
 def print_site_example() -> None:
     """Print the example of a site file."""
-    typer.echo(shipped_file("configs/sites/example.yaml").read_text(), nl=False)
+    sys.stdout.write(shipped_file("configs/sites/example.yaml").read_text())
 
 
 def print_horovod_script() -> None:
     """Print the script that builds Horovod."""
-    typer.echo(shipped_file("tools/build_horovod.sh").read_text(), nl=False)
+    sys.stdout.write(shipped_file("tools/build_horovod.sh").read_text())
 
 
 def show(context: typer.Context) -> None:
@@ -92,12 +92,12 @@ def show(context: typer.Context) -> None:
         incomplete=True,
     )
     if given.json:
-        typer.echo(as_json(resolved))
+        say_json(as_record(resolved), indent=2)
     elif sys.stdout.isatty():
         print_table(command, resolved)
     else:
         for name, value in values_as_text(resolved).items():
-            typer.echo(f"{name}: {value}  # {resolved.origins[name]}")
+            say(f"{name}: {value}  # {resolved.origins[name]}")
 
 
 def values_as_text(resolved: Resolved[Settings]) -> dict[str, str]:
@@ -106,19 +106,14 @@ def values_as_text(resolved: Resolved[Settings]) -> dict[str, str]:
     return {name: value_text(value) for name, value in values.items()}
 
 
-def as_json(resolved: Resolved[Settings]) -> str:
-    """Give value and origin of each option as JSON."""
+def as_record(resolved: Resolved[Settings]) -> dict[str, dict[str, object]]:
+    """Give value and origin of each option, for JSON."""
     values = resolved.settings.to_parameters()
-    return json.dumps({name: {"value": values[name], "origin": resolved.origins[name]} for name in values}, indent=2)
+    return {name: {"value": values[name], "origin": resolved.origins[name]} for name in values}
 
 
 def print_table(command: str, resolved: Resolved[Settings]) -> None:
     """Print option, value and origin in columns."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("option", "value", "from", title=f"mwr-hpc {command}")
-    for name, value in values_as_text(resolved).items():
-        origin = resolved.origins[name]
-        table.add_row(name, value, origin, style=None if origin.startswith("default") else "bold")
-    Console().print(table)
+    rows = [(name, value, resolved.origins[name]) for name, value in values_as_text(resolved).items()]
+    styles = [None if origin.startswith("default") else "bold" for _, _, origin in rows]
+    say_table(("option", "value", "from"), rows, styles, title=f"mwr-hpc {command}")

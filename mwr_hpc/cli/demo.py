@@ -5,6 +5,7 @@ from functools import partial
 import typer
 
 from mwr_hpc.cli.options import add_command
+from mwr_hpc.cli.output import say
 from mwr_hpc.cli.running import settings_from, watched
 from mwr_hpc.cli.words import Given
 from mwr_hpc.config.schema import DemoSettings
@@ -31,5 +32,5 @@ def run(given: Given) -> int:
     from mwr_hpc.report.plots import compare_tomograms
 
     result = watched(partial(run_demo, draw=compare_tomograms), settings)
-    typer.echo("\n".join(result.summary))
+    say(*result.summary)
     return result.exit_code

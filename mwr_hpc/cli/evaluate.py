@@ -1,6 +1,5 @@
 """`mwr-hpc evaluate`: judges a corrected tomogram."""
 
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mwr_hpc.cli.options import add_command
+from mwr_hpc.cli.output import say, say_json, say_table
 from mwr_hpc.cli.progress import observing
 from mwr_hpc.cli.running import settings_from
 from mwr_hpc.cli.words import Given
@@ -48,16 +48,16 @@ def run(given: Given) -> int:
     with observing() as emit:
         evaluation = evaluate_tomogram(*files, tilt_range, settings.bytes, emit)
     if given.json:
-        typer.echo(json.dumps(evaluation.to_record(), indent=2))
+        say_json(evaluation.to_record(), indent=2)
     elif sys.stdout.isatty():
         print_table(figures(evaluation))
     else:
         for name, before, value in figures(evaluation):
-            typer.echo(f"{name}: {value}" + (f" (before: {before})" if before else ""))
+            say(f"{name}: {value}" + (f" (before: {before})" if before else ""))
     if not given.json:
-        typer.echo(evaluation.judgement)
+        say(evaluation.judgement)
     if evaluation.contrast_inverted:
-        typer.echo("CONTRAST INVERTED: density has the wrong sign; see --contrast of mwr-hpc predict", err=True)
+        say("CONTRAST INVERTED: density has the wrong sign; see --contrast of mwr-hpc predict", err=True)
     return 1 if evaluation.contrast_inverted else 0
 
 
@@ -105,12 +105,8 @@ def _text(value: float | None) -> str:
 
 def print_table(rows: Iterable[tuple[str, str, str]]) -> None:
     """Print the figures in columns; without a tomogram before, its column is left out."""
-    from rich.console import Console
-    from rich.table import Table
-
     listed = list(rows)
     with_before = any(before for _, before, _ in listed)
-    table = Table("figure", *(["before"] if with_before else []), "value")
-    for name, before, value in listed:
-        table.add_row(name, *([before] if with_before else []), value)
-    Console().print(table)
+    columns = ("figure", *(["before"] if with_before else []), "value")
+    cells = [(name, *([before] if with_before else []), value) for name, before, value in listed]
+    say_table(columns, cells, [None] * len(cells))

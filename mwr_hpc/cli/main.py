@@ -1,7 +1,6 @@
 """The program `mwr-hpc` (and `mwr_cli.py`, for scripts written for MWR): its commands and its exit codes."""
 
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -29,6 +28,7 @@ from mwr_hpc.cli import (
 )
 from mwr_hpc.cli.boxnet import group as boxnet
 from mwr_hpc.cli.options import reflowed
+from mwr_hpc.cli.output import escape_all_output, say, say_traceback
 from mwr_hpc.cli.running import called_as_mwr
 from mwr_hpc.errors import FAULT, MwrError, StopRequested, StorageError
 from mwr_hpc.io.storage import is_of_a_file, storage_error
@@ -70,7 +70,7 @@ for group in (
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"mwr-hpc {__version__}")
+        say(f"mwr-hpc {__version__}")
         raise typer.Exit()
 
 
@@ -88,8 +88,8 @@ def _stop_for_storage(error: Exception) -> None:
     cause = storage_error(error)
     if cause is not None and is_of_a_file(cause):
         named = f"{cause.filename}: " if cause.filename else ""
-        typer.echo(
-            f"Stopped: {named}{cause.strerror}: the storage failed, and no input is to blame.\n"
+        say(
+            f"Stopped: {named}{cause.strerror}: the storage failed, and no input is to blame.",
             "Give the same command again to go on, once it works.",
             err=True,
         )
@@ -104,19 +104,20 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     words
         The command line; None: the process's own.
     """
+    escape_all_output()
     try:
         app(args=words, prog_name=Path(sys.argv[0]).name if called_as_mwr() else "mwr-hpc")
     except StopRequested as stop:
-        typer.echo(f"Stopped in good order: {stop}\nGive the same command again to go on.", err=True)
+        say(f"Stopped in good order: {stop}", "Give the same command again to go on.", err=True)
         sys.exit(stop.exit_code)
     except MwrError as error:
         _stop_for_storage(error)
-        typer.echo(f"Error: {error}", err=True)
+        say(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
     except Exception as error:
         _stop_for_storage(error)
-        traceback.print_exc()
-        typer.echo("This is a fault of the program: please report it, with all the lines above.", err=True)
+        say_traceback(error)
+        say("This is a fault of the program: please report it, with all the lines above.", err=True)
         sys.exit(FAULT)
     sys.exit(0)
 

@@ -1,6 +1,5 @@
 """`mwr-hpc plan train|predict`: what a command will make and need, before it runs."""
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mwr_hpc.cli.options import WordsCommand, reflowed
+from mwr_hpc.cli.output import say, say_json
 from mwr_hpc.cli.running import backend_for, settings_from, watched
 from mwr_hpc.cli.words import WordReader
 from mwr_hpc.config.schema import PredictSettings, TrainSettings
@@ -47,7 +47,10 @@ def plan(context: typer.Context) -> None:
     given = WordReader(COMMANDS[command], words, has_json=True).read()
     settings = settings_from(COMMANDS[command], given)
     made, stop = watched(partial(_planned, site=given.site, measure=measure), settings)
-    typer.echo(json.dumps(made.to_record(), indent=2) if given.json else "\n".join(_lines(made)))
+    if given.json:
+        say_json(made.to_record(), indent=2)
+    else:
+        say(*_lines(made))
     if stop is not None:
         raise StopRequested(f"{stop} The plan has what was measured until then; given again, all of it is measured.")
 

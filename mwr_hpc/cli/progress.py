@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Self, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
+from mwr_hpc.cli.output import say_to
 from mwr_hpc.cli.pace import Pace
 from mwr_hpc.events import (
     Emit,
@@ -25,6 +26,10 @@ from mwr_hpc.events import (
     UnitFinished,
     UnitProgress,
 )
+from mwr_hpc.printable import printable, printable_lines
+
+if TYPE_CHECKING:
+    from rich.progress import TextColumn
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -212,7 +217,14 @@ class LineObserver(AbstractContextManager["LineObserver"]):
                 self._write(line)
 
     def _write(self, text: str) -> None:
-        print(time.strftime("%H:%M:%S"), text, file=self._stream, flush=True)
+        say_to(self._stream, f"{time.strftime('%H:%M:%S')} {text}")
+
+
+def _plain(template: str) -> "TextColumn":
+    """Show a text as it is: Rich would read [red] in it as a colour."""
+    from rich.progress import TextColumn
+
+    return TextColumn(template, markup=False)
 
 
 class BarObserver(AbstractContextManager["BarObserver"]):
@@ -220,12 +232,12 @@ class BarObserver(AbstractContextManager["BarObserver"]):
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, TextColumn
+        from rich.progress import BarColumn
         from rich.progress import Progress as Bars
 
         self.progress = Progress()
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-        self._bars = Bars(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True))
+        columns = (_plain("{task.description}"), BarColumn(), _plain("{task.percentage:>3.0f} %"))
+        self._bars = Bars(*columns, _plain("{task.fields[note]}"), console=Console(stderr=True))
         self._overall = self._bars.add_task("overall", total=1.0, visible=False, note="")
         self._stage = self._bars.add_task("", total=1.0, visible=False, note="")
 
@@ -240,7 +252,7 @@ class BarObserver(AbstractContextManager["BarObserver"]):
         """Observe one event."""
         text = self.progress.update(event)
         if text is not None:
-            self._bars.console.print(text, markup=False, highlight=False)
+            self._bars.console.print(printable_lines(text), markup=False, highlight=False, emoji=False)
         now = self.progress
         seconds = now.seconds_left()
         left = f"about {duration(seconds)} left" if seconds is not None else ""
@@ -255,7 +267,7 @@ class BarObserver(AbstractContextManager["BarObserver"]):
             self._stage,
             completed=now.stage_share,
             visible=bool(now.stage),
-            description=now.stage_text(),
+            description=printable(now.stage_text()),
             note=now.loss_text() if now.iterations else left,
         )
 

@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+from mwr_hpc.cli.output import escape_all_output, say
 from mwr_hpc.cluster.progress import marking_progress
 from mwr_hpc.cluster.rank_environment import accept_rank, start_of_job
 from mwr_hpc.cluster.signals import stop_on_signals
@@ -14,6 +15,7 @@ from mwr_hpc.io.storage import storage_error
 
 def main(job_path: Path) -> int:
     """Work as the rank that the environment says; return the exit code."""
+    escape_all_output()
     try:
         with stop_on_signals() as should_stop:
             # The place among the ranks sets the number of threads, which TensorFlow reads when it is imported.
@@ -32,7 +34,7 @@ def main(job_path: Path) -> int:
     except StorageError as error:
         return _storage_failed(str(error))
     except MwrError as error:
-        print(error, file=sys.stderr, flush=True)
+        say(error, err=True)
         if isinstance(error, DamagedArrayError):
             _print_event(ArrayDamaged(str(error.path), error.what))
         elif error.exit_code == InputError.exit_code:
@@ -47,7 +49,7 @@ def main(job_path: Path) -> int:
 
 def _storage_failed(reason: str) -> int:
     """End at once: the other ranks may be waiting for this one, so it is no stop in good order."""
-    print(f"the storage failed: {reason}", file=sys.stderr, flush=True)
+    say(f"the storage failed: {reason}", err=True)
     _print_event(StorageFailed(reason))
     return FAULT
 
@@ -55,13 +57,13 @@ def _storage_failed(reason: str) -> int:
 def _print_event(event: Event) -> None:
     from mwr_hpc.pipeline.rank_job import event_line
 
-    print(event_line(event), flush=True)
+    say(event_line(event))
 
 
 def _print_notice(event: Event) -> None:
     """All ranks take the same steps, which rank 0 tells; what befalls one alone is for the log."""
     if isinstance(event, Notice):
-        print(event.text, flush=True)
+        say(event.text)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import typer
 
 from mwr_hpc.cli.options import add_command
+from mwr_hpc.cli.output import say
 from mwr_hpc.cli.running import settings_from
 from mwr_hpc.cli.words import Given
 from mwr_hpc.config.schema import RetrySettings
@@ -29,7 +30,7 @@ def run(given: Given) -> int:
 
     released = retry(settings.run, settings.ids)
     if released:
-        typer.echo(f"Taken in again: {', '.join(released)}\nStart the run again to have them tried.")
+        say(f"Taken in again: {', '.join(released)}", "Start the run again to have them tried.")
     else:
-        typer.echo("No tomogram is left out.")
+        say("No tomogram is left out.")
     return 0

@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-import typer
-
+from mwr_hpc.cli.output import say
 from mwr_hpc.cli.progress import observing
 from mwr_hpc.cli.words import Given
 from mwr_hpc.cluster.pool import GRACE
@@ -22,6 +21,7 @@ from mwr_hpc.config.sizes import MANUAL
 from mwr_hpc.errors import ConfigError, StopRequested
 from mwr_hpc.events import Emit, Notice, ShouldStop
 from mwr_hpc.installation import require_packages
+from mwr_hpc.printable import printable
 
 if TYPE_CHECKING:
     from mwr_hpc.pipeline.backend import Backend
@@ -161,10 +161,10 @@ def report(failed: Mapping[str, str], results: Sequence[Path], then: Sequence[st
     if results:
         folders = sorted({path.parent for path in results})
         names = results[0].name if len(results) == 1 else f"{len(results)} results, the last {results[-1].name},"
-        typer.echo(f"Done: {names} in {', '.join(map(str, folders))}")
+        say(f"Done: {names} in {', '.join(map(str, folders))}")
     if failed:
-        typer.echo(f"Failed and left out: {len(failed)}", err=True)
+        say(f"Failed and left out: {len(failed)}", err=True)
         for identifier, reason in sorted(failed.items()):
-            typer.echo(f"  {identifier}: {reason}", err=True)
+            say(f"  {printable(identifier)}: {printable(reason)}", err=True)
     if then:
-        typer.echo(f"Next:\n  {shlex.join(then)}")
+        say("Next:", f"  {shlex.join(then)}")

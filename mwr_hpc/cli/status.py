@@ -1,6 +1,5 @@
 """`mwr-hpc status`: where a run stands."""
 
-import json
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -9,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mwr_hpc.cli.options import add_command
+from mwr_hpc.cli.output import say, say_json
 from mwr_hpc.cli.progress import duration, observing
 from mwr_hpc.cli.running import settings_from
 from mwr_hpc.cli.words import Given
 from mwr_hpc.config.schema import StatusSettings
+from mwr_hpc.printable import printable
 
 if TYPE_CHECKING:
     from mwr_hpc.pipeline.status import Status
@@ -46,7 +47,10 @@ def run(given: Given) -> int:
         status, jobs = status_with_jobs(settings.run)
         last = not settings.watch or status.state in ("finished", "stopped")
         verified = _verified(settings.run) if settings.verify and last else None
-        typer.echo(json.dumps(_as_record(status, jobs, verified)) if given.json else _as_text(status, jobs, verified))
+        if given.json:
+            say_json(_as_record(status, jobs, verified))
+        else:
+            say(*_as_lines(status, jobs, verified))
         if last:
             return int(verified is not None and bool(verified.damaged))
         time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -71,7 +75,7 @@ def _as_record(status: "Status", jobs: list[Any] | None, verified: "Verified | N
     return record
 
 
-def _as_text(status: "Status", jobs: list[Any] | None, verified: "Verified | None") -> str:
+def _as_lines(status: "Status", jobs: list[Any] | None, verified: "Verified | None") -> list[str]:
     lines = [f"{status.run}: {status.state}"]
     if (holder := status.coordinator) is not None:
         job = f", job {holder['job']}" if holder["job"] else ""
@@ -83,17 +87,17 @@ def _as_text(status: "Status", jobs: list[Any] | None, verified: "Verified | Non
         epoch = f", epoch {status.epoch} of {status.epochs} done" if status.epochs else ""
         pace = f", {status.per_hour:.3g} an hour" if status.per_hour else ""
         lines.append(f"{status.stage}: {counts}{epoch}{pace}" + _left(status.stage_seconds_left))
-    lines += [f"left out: {identifier}: {reason}" for identifier, reason in sorted(status.left_out.items())]
-    lines += [f"not as in the newest model: {name}: {why}" for name, why in sorted(status.untrained.items())]
-    lines += [f"warning: {text}" for text in status.damaged]
+    lines += [printable(f"left out: {identifier}: {reason}") for identifier, reason in sorted(status.left_out.items())]
+    lines += [printable(f"not as in the newest model: {name}: {why}") for name, why in sorted(status.untrained.items())]
+    lines += [printable(f"warning: {text}") for text in status.damaged]
     lines += [f"job {job.id} {job.name} {job.state}" for job in jobs or ()]
     if verified is not None:
         lines += _verified_lines(verified)
-    return "\n".join(lines)
+    return lines
 
 
 def _verified_lines(verified: "Verified") -> list[str]:
-    lines = [f"damaged: {path}: {what}" for path, what in verified.damaged.items()]
+    lines = [printable(f"damaged: {path}: {what}") for path, what in verified.damaged.items()]
     if verified.damaged:
         lines.append("Remove what is damaged and give the command that made it again; it makes only that again.")
     sound = f"{verified.read - len(verified.damaged)} of {verified.read} arrays and files are as they were written"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mwr_hpc.cli.options import WordsCommand, reflowed
+from mwr_hpc.cli.output import say
 from mwr_hpc.cli.running import called_as_mwr, settings_from
 from mwr_hpc.cli.words import Given, WordReader
 from mwr_hpc.config.boxnet_data import PrepareExamplesSettings, SimulateMicrographsSettings
@@ -77,12 +78,14 @@ def submit(context: typer.Context) -> None:
         words = [*words, "--preset", str(settings.model_dump()["preset"])]  # the job has another program's name
     submission = Submission(load_site(given.site, os.environ), settings, words, array)
     if dry_run:
-        typer.echo(submission.described())
+        say(*submission.described().split("\n"))
         return
     job = submit_to_slurm(submission, Slurm())
     log = submission.log.with_suffix(".*.out") if array else submission.log
-    status = f"  mwr-hpc status {_shown(submission.folder)} --watch\n" if has_status(submission.name.unit) else ""
-    typer.echo(f"Submitted job {job}\nWatch it:\n{status}  tail -F {log}")
+    say(f"Submitted job {job}", "Watch it:")
+    if has_status(submission.name.unit):
+        say(f"  mwr-hpc status {_shown(submission.folder)} --watch")
+    say(f"  tail -F {log}")
 
 
 def _command_of(words: list[str]) -> tuple[str, list[str]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mwr_hpc.cli.options import add_command
+from mwr_hpc.cli.output import say
 from mwr_hpc.cli.running import backend_for, report, settings_from, watched
 from mwr_hpc.cli.words import Given, with_value
 from mwr_hpc.config.schema import TrainSettings
@@ -58,7 +59,7 @@ def run(given: Given) -> int:
     outcome = watched(train_and_draw, settings)
     then = ["mwr-hpc", "predict", str(outcome.results[-1]), "--tomograms", str(paths.cohort), "--out", "corrected"]
     report(outcome.failed, outcome.results, then)
-    typer.echo(f"Loss curves: {paths.curves_figure}")
+    say(f"Loss curves: {paths.curves_figure}")
     if outcome.untrained:
         _report_untrained(outcome.untrained, settings, given.words, outcome.results)
     return outcome.exit_code
@@ -82,9 +83,9 @@ def _report_untrained(
     untrained: Mapping[str, str], settings: TrainSettings, words: Sequence[str], models: Sequence[Path]
 ) -> None:
     """Say what the newest model was not trained on, and the commands that lead to one that was."""
-    typer.echo(f"Not as in the training of the newest model: {len(untrained)}", err=True)
+    say(f"Not as in the training of the newest model: {len(untrained)}", err=True)
     for identifier, reason in sorted(untrained.items()):
-        typer.echo(f"  {identifier}: {reason}", err=True)
+        say(f"  {identifier}: {reason}", err=True)
 
     def command(**changed: object) -> str:
         line = list(words)
@@ -96,14 +97,14 @@ def _report_untrained(
     if settings.result_dir not in (None, RunDirectory(settings.run_dir).results):
         anew["result_dir"] = _free(settings.result_dir)
     more = max(settings.iterations, len(models)) + 1
-    typer.echo(
+    say(
         f"The model was left as it is. Train on from it, by one iteration or more with the tomograms of now:\n"
         f"  {command(iterations=more)}\n"
         f"or train anew in another folder, which gives the model that the tomograms of now give:\n  {command(**anew)}",
         err=True,
     )
     if len(models) > 1:
-        typer.echo("or go back to an earlier model and on from there with --continue_iter.", err=True)
+        say("or go back to an earlier model and on from there with --continue_iter.", err=True)
 
 
 def _free(folder: Path) -> Path:

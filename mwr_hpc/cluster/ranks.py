@@ -20,6 +20,7 @@ from typing import IO
 from mwr_hpc.cluster.rank_environment import MEETING, RANK, RANKS, local_threads, thread_environment
 from mwr_hpc.errors import ClusterError, InputError, StopRequested
 from mwr_hpc.events import ShouldStop, never
+from mwr_hpc.printable import printable
 from mwr_hpc.training.placement import LostRanksError
 
 LAST_LINES = 20
@@ -190,7 +191,7 @@ class _Rank:
         return bool(chunk)
 
     def _line(self, raw: bytes) -> None:
-        line = raw.decode(errors="replace").rstrip("\r")
+        line = printable(raw.decode(errors="surrogateescape").rstrip("\r"))
         if self.quoted(line):
             self.last_lines.append(line)
         self.record.write(f"[{self.rank}] {line}\n")

@@ -112,7 +112,8 @@ class PrepareExamplesSettings(Settings):
     positives: FilePath | None = option(
         None,
         "Corrected picks: a STAR file, whose suffix all others beside it are matched by; a folder of STAR files, for "
-        "example of only those that were cleaned up; or one STAR file of many micrographs.",
+        "example of only those that were cleaned up; or one STAR file of many micrographs. Also .box, .cbox, and "
+        "tables of Topaz (.txt).",
         group=INPUT,
         automatic="<micrographs>/matching",
         must_exist="file or folder",

@@ -159,7 +159,8 @@ class EvaluatePicksSettings(Settings):
     )
     truth: FilePath | None = option(
         None,
-        "Folder of true positions, <micrograph>.star or <micrograph>_<suffix>.star; or one STAR file of all.",
+        "Folder of true positions, <micrograph>.star or <micrograph>_<suffix>.star; or one STAR file of all. Also "
+        ".box, .cbox, and tables of Topaz (.txt).",
         group=INPUT,
         must_exist="file or folder",
     )

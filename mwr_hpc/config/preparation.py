@@ -30,7 +30,8 @@ class CohortSettings(Settings):
     )
     tlt_dir: FilePath | None = option(
         None,
-        "Folder of tilt angles, instead of --tilt_range: <id>.tlt, .rawtlt, .tomostar, or RELION 5's <id>.star.",
+        "Folder of tilt angles, instead of --tilt_range: <id>.tlt, .rawtlt, .aln, .mdoc, .tomostar, RELION 5's "
+        "<id>.star, or <id>/tilt.com.",
         group=INPUT,
         must_exist="folder",
     )

@@ -1,23 +1,27 @@
-"""Particle positions in files: STAR as RELION and Warp have it, EMAN's .box and crYOLO's .cbox.
+"""Particle positions in files: STAR as RELION and Warp have it, and see `foreign_picks` for those of other programs.
 
 Positions are in pixels of the micrograph, x along columns and y along rows, 0 at the centre of the first pixel.
 
 A STAR file of RELION 3.0 and Warp has one table, RELION 3.1 puts another one before it, ``data_optics``, which may tell
 the pixel size. Read are rlnCoordinateX and rlnCoordinateY, rlnMicrographName and rlnAutopickFigureOfMerit if they are
-there; everything else is ignored. Only the last part of a micrograph's name is ever used.
+there; everything else is ignored.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from mwr_hpc.errors import InputError
-from mwr_hpc.io.star_text import StarTable, column_lines, read_tables, write_lines, write_table
+from mwr_hpc.io.foreign_picks import numbers, read_box, read_cbox, read_topaz
+from mwr_hpc.io.pick_table import FloatArray, PickTable, listed_paths
+from mwr_hpc.io.star_text import column_lines, is_one_value, read_tables, write_lines, write_table
 
 X, Y, NAME, SCORE = "rlnCoordinateX", "rlnCoordinateY", "rlnMicrographName", "rlnAutopickFigureOfMerit"
+STAR, CBOX, BOX, TOPAZ = ".star", ".cbox", ".box", (".txt", ".tsv")
+"""How files of particles end."""
+
 PIXEL_SIZES = ("rlnMicrographPixelSize", "rlnMicrographOriginalPixelSize", "rlnPixelSize")
 
 CBOX_COLUMNS = (
@@ -25,65 +29,23 @@ CBOX_COLUMNS = (
     *("Confidence", "NumBoxes", "Angle"),
 )
 
-FloatArray = NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class PickTable:
-    """The particles of one file, in its order.
-
-    Attributes
-    ----------
-    path
-        The file.
-    x, y
-        (n,) float64, pixels.
-    micrographs
-        The file name of each one's micrograph, without folders; None where the file does not say.
-    scores
-        (n,) float64, the higher the better; None where the file has none.
-    pixel_size
-        Angstrom, of the micrographs that the positions refer to; None where the file does not say.
-    """
-
-    path: Path
-    x: FloatArray
-    y: FloatArray
-    micrographs: tuple[str, ...] | None = None
-    scores: FloatArray | None = None
-    pixel_size: float | None = None
-
-    def __len__(self) -> int:
-        """Return the number of particles."""
-        return len(self.x)
-
-    @property
-    def positions(self) -> FloatArray:
-        """(n, 2), y x in pixels."""
-        return np.stack([self.y, self.x], axis=1)
-
-    def only(self, chosen: NDArray[np.bool_]) -> "PickTable":
-        """Return the table with some of the particles only."""
-        names = self.micrographs
-        return PickTable(
-            self.path,
-            self.x[chosen],
-            self.y[chosen],
-            None if names is None else tuple(name for name, keep in zip(names, chosen, strict=True) if keep),
-            None if self.scores is None else self.scores[chosen],
-            self.pixel_size,
-        )
-
 
 def read_picks(path: Path) -> PickTable:
-    """Read a STAR file of particles; one without any is read too.
+    """Read a file of particles, of the format that its ending says; one without any is read too.
 
     Raises
     ------
     InputError
-        It is no STAR file or has no coordinates, a value is no number, a name leads out of its folder.
+        It is no such file or has no coordinates, a value is no number, a name leads out of its folder.
     """
+    ending = path.suffix.lower()
+    if ending == BOX:
+        return read_box(path)
+    if ending in TOPAZ:
+        return read_topaz(path)
     tables = read_tables(path)
+    if ending == CBOX:
+        return read_cbox(path, tables)
     table = next((table for table in tables if X in table.columns and Y in table.columns), None)
     if table is None:
         columns = sorted({column for table in tables for column in table.columns})
@@ -96,7 +58,7 @@ def read_picks(path: Path) -> PickTable:
         for other in tables
         for column in PIXEL_SIZES
         if column in other.columns
-        for size in _numbers(path, other, column)
+        for size in numbers(path, other, column)
     }
     if len(sizes) > 1:
         found = ", ".join(f"{size:g}" for size in sorted(sizes))
@@ -104,10 +66,10 @@ def read_picks(path: Path) -> PickTable:
     names = table.columns.get(NAME)
     return PickTable(
         path,
-        _numbers(path, table, X),
-        _numbers(path, table, Y),
-        tuple(_file_name(path, name) for name in names) if names is not None else None,
-        _numbers(path, table, SCORE) if SCORE in table.columns else None,
+        numbers(path, table, X),
+        numbers(path, table, Y),
+        listed_paths(path, NAME, names) if names is not None else None,
+        numbers(path, table, SCORE) if SCORE in table.columns else None,
         sizes.pop() if sizes else None,
     )
 
@@ -134,6 +96,15 @@ def write_picks(
     if scores is not None:
         texts[SCORE] = _texts(np.asarray(scores, np.float64), 6)
     write_table(path, texts)
+
+
+def require_listable(micrograph: Path) -> None:
+    """Raise InputError for a micrograph whose name no list of particles can hold."""
+    if not is_one_value(micrograph.name):
+        raise InputError(
+            f"{micrograph}: no list of particles can hold this name, for it has a line break, both kinds of quotes, or "
+            "bytes that are no UTF-8; rename the file"
+        )
 
 
 def write_box(path: Path, x: ArrayLike, y: ArrayLike, box_size: int) -> None:
@@ -163,27 +134,3 @@ def _texts(values: FloatArray, digits: int) -> list[str]:
         raise ValueError("positions and scores must be finite")
     # Adding zero turns a rounded -0.0 into 0.0.
     return [f"{value:.{digits}f}" for value in np.round(values, digits) + 0.0]
-
-
-def _numbers(path: Path, table: StarTable, column: str) -> FloatArray:
-    numbers = np.empty(len(table.lines))
-    for row, (text, line) in enumerate(zip(table.columns[column], table.lines, strict=True)):
-        try:
-            numbers[row] = float(text)
-        except ValueError:
-            numbers[row] = np.nan
-        if not np.isfinite(numbers[row]):
-            raise InputError(f"{path}: line {line} has {text!r} as {column}; expected a finite number")
-    return numbers
-
-
-def _file_name(path: Path, name: str) -> str:
-    """The last part of a micrograph's name, which is looked up among the micrographs and never opened as a path."""
-    parts = PureWindowsPath(name).parts if "\\" in name else PurePosixPath(name).parts
-    if not parts or ".." in parts or not parts[-1].isprintable() or parts[-1] in ("/", "\\"):
-        raise InputError(
-            f"{path}: {NAME} is {name!r}, which leads out of the folder of micrographs or names no file; "
-            "expected a file name, or a path without '..'"
-        )
-    # RELION marks one image of a stack as 000001@name.
-    return parts[-1].rpartition("@")[2]

@@ -14,22 +14,23 @@ mwrBytes                  "signed" or "unsigned": how bytes of mode 0 are read, 
 What other programs write is read too, where a list has none of these:
 
 - IsoNet (util/metadata.py; IsoNet2 bin/isonet.py, prepare_star): rlnPixelSize, rlnMaskName, rlnTiltMin and rlnTiltMax;
-  in IsoNet2 rlnTomoName is the path, and rlnTomoReconstructedTomogramHalf1 and -Half2 are the halves.
+  in IsoNet2 rlnTomoName is the path, and rlnTomoReconstructedTomogramHalf1 and -Half2 are the halves. A deconvolved
+  tomogram beside the raw one (rlnDeconvTomoName) is refused: the list does not say which of the two is meant.
 - RELION 5 (tomograms.star): rlnTomoReconstructedTomogram and its halves as above, the voxel size
   rlnTomoTiltSeriesPixelSize times rlnTomoTomogramBinning, the tilts in the file that rlnTomoTiltSeriesStarFile names.
 - Lists for Warp's reconstructions: wrpMicrographName, when it is the path of a volume.
 
-Other columns are ignored. A relative path starts at the list's folder, or at one above it (RELION's project folder),
-else at the current one.
+A row may have halves and no tomogram. Other columns are ignored. A relative path starts at the list's folder, or at one
+above it (RELION's project folder), else at the current one.
 """
 
-import math
-import os
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mwr_hpc.errors import InputError
+from mwr_hpc.io.list_row import ListRow
 from mwr_hpc.io.mrc_fields import Signedness
 from mwr_hpc.io.star_text import StarTable, read_tables, write_table
 from mwr_hpc.io.volume import is_volume_name
@@ -42,10 +43,12 @@ TILTS = (("mwrTiltMin", "mwrTiltMax"), ("rlnTiltMin", "rlnTiltMax"))
 MASK = ("mwrMaskPath", "rlnMaskName")
 EVEN = ("mwrEvenPath", "rlnTomoReconstructedTomogramHalf1")
 ODD = ("mwrOddPath", "rlnTomoReconstructedTomogramHalf2")
+DECONVOLVED = "rlnDeconvTomoName"
 GROUP = "mwrGroup"
 BYTES = "mwrBytes"
 BLOCK = "tomograms"
-MISSING = ("", "none", "<na>", "nan", "null")
+HALF = re.compile(r"_(?:half[12]|EVN|ODD|even|odd)(?=_Vol$|$)")
+"""What RELION, AreTomo and IsoNet add to the name of a tomogram for its halves."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,10 @@ class TomogramRow:
         File of the tilt angles (see `mwr_hpc.io.tilts`), which says the range where `tilt_range` does not.
     signedness
         Of an MRC file's bytes.
+    halves_only
+        Whether the list names no tomogram; `path` is the even half then.
+    origins
+        From which column of which list each value comes, by what it is: "voxel size".
     """
 
     path: Path
@@ -78,6 +85,8 @@ class TomogramRow:
     group: str | None = None
     tilts: Path | None = None
     signedness: Signedness | None = None
+    halves_only: bool = False
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 def read_tomogram_list(path: Path) -> list[TomogramRow]:
@@ -94,10 +103,7 @@ def read_tomogram_list(path: Path) -> list[TomogramRow]:
         It is not a STAR file, has no column of paths, or a value cannot be read; the text names column and line.
     """
     table, path_column = _table(path)
-    rows = [
-        _Row(path, line, {name: _text(values[row]) for name, values in table.columns.items()}).parsed(path_column)
-        for row, line in enumerate(table.lines)
-    ]
+    rows = [_parsed(ListRow.of(path, table, row), path_column) for row in range(len(table.lines))]
     if not rows:
         raise InputError(f"{path}: the list is empty; add a line for each tomogram")
     return rows
@@ -125,7 +131,7 @@ def write_tomogram_list(path: Path, rows: Sequence[TomogramRow]) -> None:
     records = [
         {
             "rlnTomoName": row.name,
-            "rlnMicrographName": row.path,
+            "rlnMicrographName": None if row.halves_only else row.path,
             "rlnTomogramPixelSize": row.voxel_size,
             "mwrTiltMin": row.tilt_range[0] if row.tilt_range else None,
             "mwrTiltMax": row.tilt_range[1] if row.tilt_range else None,
@@ -161,6 +167,9 @@ def _table(path: Path) -> tuple[StarTable, str]:
     found = [(table, column) for table in tables for column in PATH_COLUMNS if column in table.columns]
     # IsoNet2 has the path where all others have the id.
     found += [(table, NAME) for table in tables if any(map(is_volume_name, table.columns.get(NAME, ())))]
+    if not any(table.lines for table, _ in found):
+        halves = [table for table in tables if _first_in(table, EVEN) and _first_in(table, ODD)]
+        found += [(table, PATH_COLUMNS[0]) for table in halves]
     if not found:
         columns = sorted({column for table in tables for column in table.columns})
         raise InputError(
@@ -176,81 +185,76 @@ def _table(path: Path) -> tuple[StarTable, str]:
     return filled[0]
 
 
-def _text(value: str) -> str | None:
-    text = value.strip()
-    return None if text.lower() in MISSING else text
+def _first_in(table: StarTable, columns: Sequence[str]) -> str | None:
+    return next((column for column in columns if column in table.columns), None)
 
 
-@dataclass(frozen=True)
-class _Row:
-    """One line as text, with where it comes from for the errors."""
-
-    source: Path
-    line: int
-    record: dict[str, str | None]
-
-    def parsed(self, path_column: str) -> TomogramRow:
-        path = self._path(path_column)
-        if path is None:
-            raise InputError(f"{self.source}: line {self.line} has no {path_column}; give a path")
-        return TomogramRow(
-            path=path,
-            name=None if path_column == NAME else self.record.get(NAME),
-            voxel_size=self._voxel_size(),
-            tilt_range=self._tilt_range(),
-            mask=self._path(*MASK),
-            even=self._path(*EVEN),
-            odd=self._path(*ODD),
-            group=self.record.get(GROUP),
-            tilts=self._path(SERIES),
-            signedness=self._signedness(),
+def _parsed(row: ListRow, path_column: str) -> TomogramRow:
+    path, even, odd = row.path("tomogram", path_column), row.path("even half", *EVEN), row.path("odd half", *ODD)
+    name = None if path_column == NAME else row.value("id", NAME)
+    halves_only = path is None and even is not None and odd is not None
+    if even is not None and odd is not None and path is None:
+        path, name = even, name or _common_name(even, odd)
+    if path is None:
+        raise InputError(f"{row.source}: line {row.line} has no {path_column}; give a path")
+    if row.path("deconvolved", DECONVOLVED) not in (None, path):
+        raise InputError(
+            f"{row.source}: line {row.line} has {row.record[DECONVOLVED]} as {DECONVOLVED} and {path} as "
+            f"{path_column}; expected one tomogram: to work on the latter put None for {DECONVOLVED}, to work on the "
+            f"deconvolved one put it for {path_column} too"
         )
+    parsed = TomogramRow(
+        path=path,
+        name=name,
+        voxel_size=_voxel_size(row),
+        tilt_range=_tilt_range(row),
+        mask=row.path("mask", *MASK),
+        even=even,
+        odd=odd,
+        group=row.value("group", GROUP),
+        tilts=row.path("tilt angles", SERIES),
+        signedness=_signedness(row),
+        halves_only=halves_only,
+    )
+    return replace(parsed, origins=row.origins_of_all())
 
-    def _voxel_size(self) -> float | None:
-        stated = next((size for column in VOXEL_SIZE if (size := self._size(column)) is not None), None)
-        pixel_size, binning = self._size(SERIES_PIXEL_SIZE), self._size(BINNING)
-        if stated is None and pixel_size is not None and binning is not None:
-            return pixel_size * binning
-        return stated
 
-    def _tilt_range(self) -> tuple[float, float] | None:
-        for columns in TILTS:
-            low, high = map(self._number, columns)
-            if low is not None and high is not None:
-                return low, high
-            if (low is None) != (high is None):
-                raise InputError(
-                    f"{self.source}: line {self.line} gives only one of {columns[0]} and {columns[1]}; give both"
-                )
+def _voxel_size(row: ListRow) -> float | None:
+    for column in VOXEL_SIZE:
+        if (size := row.size(column)) is not None:
+            row.note("voxel size", column)
+            return size
+    pixel_size, binning = row.size(SERIES_PIXEL_SIZE), row.size(BINNING)
+    if pixel_size is None or binning is None:
         return None
+    row.note("voxel size", SERIES_PIXEL_SIZE, BINNING)
+    return pixel_size * binning
 
-    def _signedness(self) -> Signedness | None:
-        match self.record.get(BYTES):
-            case None | "signed" | "unsigned" as known:
-                return known
-            case unknown:
-                raise InputError(
-                    f"{self.source}: line {self.line} has {unknown} as {BYTES}; expected signed or unsigned, or none"
-                )
 
-    def _path(self, *columns: str) -> Path | None:
-        text = next((text for column in columns if (text := self.record.get(column)) is not None), None)
-        if text is None:
-            return None
-        folder = self.source.absolute().parent
-        places = [folder / text, *(above / text for above in folder.parents), Path(text)]
-        return next((place for place in places if os.path.exists(place)), places[0]).absolute()
+def _signedness(row: ListRow) -> Signedness | None:
+    match row.value("bytes", BYTES):
+        case None | "signed" | "unsigned" as known:
+            return known
+        case unknown:
+            raise InputError(
+                f"{row.source}: line {row.line} has {unknown} as {BYTES}; expected signed or unsigned, or none"
+            )
 
-    def _size(self, column: str) -> float | None:
-        """A size that cannot be is worse than none; 0 says that it is not known."""
-        size = self._number(column)
-        if size is not None and not 0 <= size < math.inf:
-            raise InputError(f"{self.source}: line {self.line} has {size:g} as {column}; expected a size above 0")
-        return size or None
 
-    def _number(self, column: str) -> float | None:
-        text = self.record.get(column)
-        try:
-            return None if text is None else float(text)
-        except ValueError as error:
-            raise InputError(f"{self.source}: line {self.line} has {text!r} as {column}; expected a number") from error
+def _tilt_range(row: ListRow) -> tuple[float, float] | None:
+    for columns in TILTS:
+        low, high = map(row.number, columns)
+        if low is not None and high is not None:
+            row.note("tilt range", *columns)
+            return low, high
+        if (low is None) != (high is None):
+            raise InputError(
+                f"{row.source}: line {row.line} gives only one of {columns[0]} and {columns[1]}; give both"
+            )
+    return None
+
+
+def _common_name(even: Path, odd: Path) -> str | None:
+    """The name that two halves have but for what their program added; None where that is not the same."""
+    names = {HALF.sub("", path.stem) for path in (even, odd)}
+    return names.pop() if len(names) == 1 else None

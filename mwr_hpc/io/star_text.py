@@ -1,16 +1,18 @@
 """STAR tables as text: read with the line of whatever is wrong, written with the same bytes for the same values.
 
 The dialect is RELION's: blocks ``data_<name>``, in each a loop of columns or single items; a value is a word, or is
-quoted; a word that begins with # begins a comment. Names lose their leading underscore.
+quoted, or is a block of lines between semicolons; a word that begins with # begins a comment. Names lose their leading
+underscore. A file that is no UTF-8 is read as Latin-1.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.atomic import atomic_file
+from mwr_hpc.io.text import read_text
 
 WORD = re.compile(r"\"([^\"]*)\"(?!\S)|'([^']*)'(?!\S)|(\S+)")
 
@@ -42,25 +44,19 @@ def read_tables(path: Path) -> list[StarTable]:
     InputError
         The file cannot be read, or is no STAR file.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such file; check the path") from error
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise InputError(f"{path}: not a STAR file ({reason}); give a STAR file, of RELION or Warp") from error
-    if "\0" in text:
-        raise InputError(f"{path}: not a STAR file (it is no text); give a STAR file, of RELION or Warp")
-    # Not splitlines: file names may hold what it takes for the end of a line.
-    lines = text.split("\n")
     tables: list[StarTable] = []
     block, in_loop, items = None, False, False
-    for number, line in enumerate(lines, 1):
-        words = _words(line)
-        # Quoted words are values, whatever they begin with.
-        first = line.split(maxsplit=1)[0] if words else ""
-        if not words:
-            continue
+    begun = _Row()
+    for number, first, words, before_text in _lines_with_texts(path, read_text(path, "a STAR file")):
+        names_column = first.startswith("_") and in_loop and not tables[-1].lines
+        if begun.words and first.startswith(("data_", "loop_")):
+            break  # to the refusal of a row without an end
+        begins_row = before_text and not first.startswith("_")
+        if in_loop and not names_column and (begun.words or begins_row or not first):
+            begun = begun.followed_by(number, words)
+            if len(begun.words) < len(tables[-1].columns):
+                continue
+            number, first, words, begun = begun.line, "-", begun.words, _Row()
         if first.startswith("data_"):
             block, in_loop, items = first.removeprefix("data_"), False, False
         elif block is None:
@@ -68,7 +64,7 @@ def read_tables(path: Path) -> list[StarTable]:
         elif first == "loop_":
             tables.append(StarTable(block))
             in_loop, items = True, False
-        elif first.startswith("_") and in_loop and not tables[-1].lines:
+        elif names_column:
             name = first.removeprefix("_")
             if name in tables[-1].columns:
                 raise InputError(f"{path}: line {number} names the column {name} a second time; remove one of them")
@@ -78,6 +74,8 @@ def read_tables(path: Path) -> list[StarTable]:
                 tables.append(StarTable(block, lines=[number]))
                 in_loop, items = False, True
             tables[-1].columns[first.removeprefix("_")] = [words[1] if len(words) > 1 else ""]
+        elif items and not first and (last := list(tables[-1].columns.values())[-1]) == [""]:
+            last[0] = words[0]
         elif in_loop and len(words) == len(tables[-1].columns):
             tables[-1].lines.append(number)
             for values, word in zip(tables[-1].columns.values(), words, strict=True):
@@ -85,7 +83,59 @@ def read_tables(path: Path) -> list[StarTable]:
         else:
             expected = f"expected {len(tables[-1].columns)}" if in_loop else "outside any table"
             raise InputError(f"{path}: line {number} has {len(words)} values, {expected}; the file is damaged")
+    if begun.words:
+        raise InputError(
+            f"{path}: line {begun.line} has {len(begun.words)} values, expected {len(tables[-1].columns)}; the file is "
+            "damaged"
+        )
     return tables
+
+
+@dataclass(frozen=True)
+class _Row:
+    """The values so far of a row that a block of text has broken off, and the line on which it began."""
+
+    line: int = 0
+    words: list[str] = field(default_factory=list)
+
+    def followed_by(self, line: int, words: list[str]) -> "_Row":
+        return _Row(self.line or line, self.words + words)
+
+
+def _lines_with_texts(path: Path, text: str) -> Iterator[tuple[int, str, list[str], bool]]:
+    """Yield number, first word, words, and whether a block of text follows, of each line that says something.
+
+    The first word is as it stands there, since quoted words are values whatever they begin with. A block of text, from
+    a line that begins with a semicolon to the next line of a semicolon alone, is one word, with no first word.
+    """
+    # Not splitlines: file names may hold what it takes for the end of a line.
+    lines = enumerate(text.split("\n"), 1)
+    held: tuple[int, str, list[str]] | None = None
+    for number, line in lines:
+        if line.startswith(";"):
+            found = (number, "", [_text_block(path, number, line, lines)])
+        elif words := _words(line):
+            found = (number, line.split(maxsplit=1)[0], words)
+        else:
+            continue
+        if held:
+            yield *held, not found[1]
+        held = found
+    if held:
+        yield *held, False
+
+
+def _text_block(path: Path, number: int, first: str, lines: Iterator[tuple[int, str]]) -> str:
+    """The lines up to that of a semicolon alone, which is taken too."""
+    block = [first[1:]]
+    for _, line in lines:
+        if line.rstrip() == ";":
+            return "\n".join(line.rstrip("\r") for line in block).strip("\n")
+        block.append(line)
+    raise InputError(
+        f"{path}: line {number} begins a block of text with a semicolon, which no line of a semicolon alone ends; the "
+        "file is damaged"
+    )
 
 
 def _words(line: str) -> list[str]:
@@ -143,7 +193,7 @@ def _quoted(text: str) -> str:
     """
     if '"' in text and "'" in text:
         text = text.replace('"', "'")
-    if _words(text) == [text] and not text.startswith(("_", "data_", "loop_")):
+    if _words(text) == [text] and not text.startswith(("_", "data_", "loop_", ";")):
         return text
     quote = "'" if '"' in text else '"'
     return f"{quote}{text}{quote}" if text else "None"

@@ -176,6 +176,7 @@ def write_cohort(star: Path, entries: Sequence[TomogramEntry]) -> None:
         [
             TomogramRow(
                 path=entry.path,
+                halves_only=entry.halves_only,
                 name=entry.id,
                 voxel_size=entry.voxel_size[2],
                 tilt_range=entry.tilt_range,

@@ -4,7 +4,7 @@ Only headers are read. A tomogram that cannot be used is returned as a problem, 
 """
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from mwr_hpc.io.star import TomogramRow
 from mwr_hpc.io.star_text import is_one_value
 from mwr_hpc.io.volume import OME_ZARR_SUFFIX, Volume, is_ome_zarr, open_volume
 from mwr_hpc.numerics.wedge import TiltRange, check_tilt_range
+from mwr_hpc.printable import printable
 
 MISREAD = (
     "holds signed bytes, but the header of the MRC file that it was made from says that they are unsigned, which "
@@ -60,6 +61,10 @@ class TomogramEntry:
         Of the list or the command, which may have said it of all files.
     notes
         What had to be assumed to read its files, in words.
+    halves_only
+        Whether there is no tomogram of both halves; `path` is the even half then.
+    origins
+        Where each value comes from, by what it is: "voxel size".
     """
 
     id: str
@@ -75,6 +80,8 @@ class TomogramEntry:
     signedness: Signedness | None = None
     stated_signedness: Signedness | None = None
     notes: tuple[tuple[Path, str], ...] = ()
+    halves_only: bool = False
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -99,18 +106,24 @@ def cohort_from_rows(
     *,
     for_list: bool = True,
     signedness: Signedness | None = None,
+    halves: bool = False,
 ) -> Cohort:
     """Take the tomograms of these rows, which come from `source`; see `cohort.cohort_from_list` for the rest.
 
     `tilts_of` gives each its tilt range in degrees; where it raises InputError, that tomogram is a problem. So is one
-    whose name cannot be written in a list, if the cohort is to be written in one. `signedness` is that of all files'
-    bytes, whatever a row says.
+    whose name cannot be written in a list, if the cohort is to be written in one, and one of halves only, unless
+    `halves` allows them. `signedness` is that of all files' bytes, whatever a row says.
     """
     named = _by_id(source, rows)
     ranges: dict[str, TiltRange | None] = {}
     problems: dict[str, str] = {}
     for identifier, row in list(named.items()):
         try:
+            if row.halves_only and not halves:
+                raise InputError(
+                    f"{source}: {identifier} has the halves {row.even} and {row.odd} only, and this command works on "
+                    "whole tomograms; give one as rlnMicrographName: the mean of both halves is one"
+                )
             ranges[identifier] = _checked(source, identifier, tilts_of(row))
             if for_list:
                 _require_listable(identifier, row.path, *([mask_dir] if mask_dir else []))
@@ -140,7 +153,7 @@ def cohort_from_rows(
     if failing and not entries:
         raise failing[0]
     if not entries:
-        raise InputError(f"{source}: no tomogram can be used:\n" + "\n".join(problems.values()))
+        raise InputError(f"{source}: no tomogram can be used:\n" + "\n".join(map(printable, problems.values())))
     return Cohort(entries, problems)
 
 
@@ -216,7 +229,7 @@ def _require_listable(*names: str | Path) -> None:
     for text in map(str, names):
         if not is_one_value(text):
             raise InputError(
-                f"{text!r}: no list can hold this name, for it has a line break, both kinds of quotes, or bytes that "
+                f"{text}: no list can hold this name, for it has a line break, both kinds of quotes, or bytes that "
                 "are no UTF-8; rename the file or its folder"
             )
 
@@ -256,7 +269,19 @@ def _entry(
         signedness=told,
         stated_signedness=signedness,
         notes=notes,
+        halves_only=row.halves_only,
+        origins=_origins(row, mask, min(z, y, x) > 0),
     )
+
+
+def _origins(row: TomogramRow, mask: Path | None, in_header: bool) -> dict[str, str]:
+    """Where the values of an entry come from: its list, unless its header or a folder says them."""
+    found = dict(row.origins)
+    if mask is not None and row.mask is None:
+        found["mask"] = str(mask.parent)
+    if in_header:
+        found["voxel size"] = "headers"
+    return found
 
 
 def _header(path: Path, signedness: Signedness | None) -> MrcHeader | Volume:

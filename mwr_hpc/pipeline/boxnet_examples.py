@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from mwr_hpc.boxnet.examples import INDEX, Entry, write_index
-from mwr_hpc.boxnet.matching import ExampleFiles, find_examples
-from mwr_hpc.boxnet.prepare_example import UPSIDE_DOWN
+from mwr_hpc.boxnet.matching import ExampleFiles, excluded_notice, find_examples
+from mwr_hpc.boxnet.prepare_example import OUTSIDE_COUNT, UPSIDE_DOWN
 from mwr_hpc.cluster.local_pool import local_pool
 from mwr_hpc.cluster.pool import InlinePool, Pool, available_cores
 from mwr_hpc.config.boxnet_data import PrepareExamplesSettings
@@ -65,6 +65,7 @@ def prepare_examples(settings: PrepareExamplesSettings, emit: Emit, should_stop:
         settings.important_suffix,
         settings.uncertain_suffix,
         masks if masks.is_dir() else None,
+        emit,
     )
     if settings.masks is not None and not any(example.mask for example in examples):
         raise InputError(f"{masks}: no mask of any of the micrographs; expected <micrograph>.tif or .mrc")
@@ -143,6 +144,7 @@ def _unit(example: ExampleFiles, settings: PrepareExamplesSettings, store: Path,
             "name": example.name,
             "merged": example.merged,
             **reading,
+            **({"listed": example.listed} if example.listed is not None else {}),
             **settings.model_dump(
                 include={"angpix", "pixel_size", "contrast", "diameter", "important_weight", "border"}
             ),
@@ -166,6 +168,9 @@ def _run(
             (store / INDEX).unlink(missing_ok=True)
         with pool(workers) as running:
             done = runner.run(STAGE, units, running)
+    outside = {name: int(count) for name, receipt in done.items() if (count := receipt.figures.get(OUTSIDE_COUNT))}
+    if outside:
+        emit(excluded_notice(outside))
     failed = runner.quarantine.reasons([unit.name for unit in units])
     _tell_of_rows([name for name, receipt in done.items() if receipt.figures.get(UPSIDE_DOWN)], emit)
     return [Entry.from_figures(receipt.figures) for receipt in done.values()], failed

@@ -7,7 +7,7 @@ from typing import Any
 
 from mwr_hpc.boxnet.candidates import Rules
 from mwr_hpc.boxnet.evaluate import Evaluation, Judged, evaluate_blobs, evaluate_picks
-from mwr_hpc.boxnet.matching import find_examples
+from mwr_hpc.boxnet.matching import excluded_notice, find_examples
 from mwr_hpc.config.boxnet_picking import EvaluatePicksSettings
 from mwr_hpc.errors import InputError
 from mwr_hpc.events import Emit, Notice
@@ -45,8 +45,8 @@ def evaluate_picking(settings: EvaluatePicksSettings, emit: Emit) -> Verdict:
     if not micrographs.is_dir():
         raise InputError(f"{micrographs}: the folder of micrographs that {folder.root} was picked from is gone")
     every = [
-        Judged(found.micrograph, folder.candidates(found.name), found.positives, found.merged)
-        for found in find_examples(micrographs, settings.truth)
+        Judged(found.micrograph, folder.candidates(found.name), found.positives, found.merged, found.listed)
+        for found in find_examples(micrographs, settings.truth, emit=emit)
     ]
     judged = [one for one in every if one.candidates.exists()]
     failed = {one.micrograph.stem: "not picked" for one in every if not one.candidates.exists()}
@@ -65,6 +65,8 @@ def evaluate_picking(settings: EvaluatePicksSettings, emit: Emit) -> Verdict:
     )
     tolerance = settings.tolerance or rules.diameter / 4
     evaluation = evaluate_picks(judged, rules, tolerance)
+    if evaluation.outside:
+        emit(excluded_notice(evaluation.outside))
     if settings.baseline:
         signedness = settings.bytes or record.get("bytes")
         image = (record["pixel_size"], record["contrast"], signedness)

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,14 @@ import numpy as np
 
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.atomic import atomic_file
-from mwr_hpc.io.picks import PickTable, read_picks, write_picks
+from mwr_hpc.io.pick_table import PickTable
+from mwr_hpc.io.picks import read_picks, write_picks
 from mwr_hpc.io.records import read_record as read_record_of
 from mwr_hpc.pipeline.lock import critical_section
 from mwr_hpc.pipeline.quarantine import Quarantine
 from mwr_hpc.pipeline.receipts import ReceiptBook, checksum
 from mwr_hpc.pipeline.units import Unit, published
+from mwr_hpc.printable import printable
 from mwr_hpc.run_directory import CANDIDATES, STATE_FOLDER
 
 BY_HAND = 1.0
@@ -173,7 +175,8 @@ def write_lists(
         with atomic_file(folder.table) as partial, partial.open("w", newline="") as stream:
             table = csv.DictWriter(stream, list(Row.__dataclass_fields__), lineterminator="\n")
             table.writeheader()
-            table.writerows(asdict(row) for row in sorted(rows, key=lambda row: row.micrograph))
+            ordered = sorted(rows, key=lambda row: row.micrograph)
+            table.writerows(asdict(replace(row, micrograph=printable(row.micrograph))) for row in ordered)
         _write_all(folder, tables)
 
 
@@ -190,4 +193,4 @@ def _names(table: PickTable, suffix: str) -> Sequence[str]:
 
 
 def _one_line(text: str) -> str:
-    return "; ".join(text.splitlines())
+    return printable("; ".join(text.splitlines()))

@@ -28,6 +28,7 @@ from mwr_hpc.pipeline.plan_sizes import NetworkSize, Size, total
 from mwr_hpc.pipeline.sizing import size_in_words
 from mwr_hpc.pipeline.starting import read_cohort
 from mwr_hpc.pipeline.training_units import COHORT_WITH_WHOLE_TOMOGRAMS_HELD_OUT
+from mwr_hpc.printable import printable
 from mwr_hpc.run_directory import RunDirectory
 from mwr_hpc.training.hardware import resolve_precision
 
@@ -138,7 +139,7 @@ def plan_cohort(settings: TrainSettings, entries: Sequence[TomogramEntry], probl
     found = dict(problems)
     prepared = list(_prepared(settings, entries, found))
     if not prepared:
-        raise InputError("no tomogram can be used:\n" + "\n".join(found.values()))
+        raise InputError("no tomogram can be used:\n" + "\n".join(map(printable, found.values())))
     ratios = sizes.sampled_ratios([one.entry for one in prepared])
     network = NetworkSize.of(_architecture(settings))
     workers = min(settings.preprocessing_ncpus or available_cores(), len(entries))

@@ -14,6 +14,7 @@ from mwr_hpc.pipeline import plan_sizes as sizes
 from mwr_hpc.pipeline.plan import Plan, StagePlan, free_bytes
 from mwr_hpc.pipeline.plan_sizes import Size
 from mwr_hpc.pipeline.prediction import read_models, read_tomograms
+from mwr_hpc.printable import printable
 from mwr_hpc.training.model_file import read_description
 
 
@@ -31,7 +32,7 @@ def plan_predict(settings: PredictSettings) -> Plan:
         raise ConfigError(f"--share {settings.share}: only the whole of a sweep is planned; leave the option out")
     cohort, models = read_tomograms(settings, ignore), read_models(settings)
     if not cohort.entries:
-        raise InputError("no tomogram can be used:\n" + "\n".join(cohort.problems.values()))
+        raise InputError("no tomogram can be used:\n" + "\n".join(map(printable, cohort.problems.values())))
     dtype, as_zarr = np.dtype(settings.dtype), settings.format != "mrc"
     # What comes out of the network compresses like its input at best; samples of it do not exist yet.
     ratios = sizes.sampled_ratios(cohort.entries) if as_zarr else {}

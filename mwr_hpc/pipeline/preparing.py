@@ -20,6 +20,7 @@ from mwr_hpc.pipeline.result_folder import book_of, working_in
 from mwr_hpc.pipeline.stages import Outcome
 from mwr_hpc.pipeline.training_units import stated_bytes
 from mwr_hpc.pipeline.units import Unit, require_own_targets
+from mwr_hpc.printable import printable
 
 NOISE_STAGE = "generate_noise"
 
@@ -73,7 +74,7 @@ def make_masks(settings: MakeMaskSettings, emit: Emit, should_stop: ShouldStop) 
     done, failed = _run(units, folder, cohort.ids, lambda: pool(workers), emit, should_stop)
     failed = cohort.problems | failed
     if not done:
-        listed = "\n".join(f"  {identifier}: {reason}" for identifier, reason in failed.items())
+        listed = "\n".join(printable(f"{identifier}: {reason}") for identifier, reason in failed.items())
         raise InputError(f"no mask could be made:\n{listed}")
     return Outcome(failed, done)
 

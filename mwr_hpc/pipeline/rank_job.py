@@ -4,7 +4,6 @@ The coordinator writes the job to a file, starts the ranks, and reads the result
 """
 
 import json
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from mwr_hpc.io.atomic import atomic_file
 from mwr_hpc.pipeline.rank_claim import claim_of_start, take_over
 from mwr_hpc.pipeline.receipts import checksum, read_receipt
 from mwr_hpc.pipeline.units import Claim, Unit, finished, run_stage, run_unit
+from mwr_hpc.printable import printable, printable_traceback
 from mwr_hpc.training.communicator import Communicator
 
 EVENT_MARK = "@event "
@@ -171,8 +171,9 @@ def _predict(unit: Unit, claim: Claim, emit: Emit) -> None:
         run_unit(unit, claim)
     except DamagedArrayError:
         return  # the coordinator meets it too, and makes the array again
-    except Exception:
-        emit(Notice(f"{unit.stage} of {unit.name} failed on a rank:\n{traceback.format_exc()}", warning=True))
+    except Exception as error:
+        text = f"{printable(unit.stage)} of {printable(unit.name)} failed on a rank:\n{printable_traceback(error)}"
+        emit(Notice(text, warning=True))
 
 
 def _with_devices(unit: Unit, devices: Sequence[int] | None) -> Unit:

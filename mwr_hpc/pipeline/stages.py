@@ -5,7 +5,6 @@ failed would be the same one again (`retry` or a repaired file change that).
 """
 
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +28,7 @@ from mwr_hpc.pipeline.quarantine import Quarantine, Quarantined
 from mwr_hpc.pipeline.receipts import RECEIPT_NAME, Receipt, ReceiptBook, read_receipt
 from mwr_hpc.pipeline.storage import ADVICE, require_storage
 from mwr_hpc.pipeline.units import Claim, Unit, finished, published, run_unit
+from mwr_hpc.printable import printable, printable_traceback
 
 STORAGE = "storage"
 """Begins the reasons of tomograms that the storage could not give or take; they are tried again at every start."""
@@ -60,7 +60,7 @@ class Outcome:
 
 def nothing_usable(what: str, reasons: Mapping[str, str]) -> InputError:
     """Build the error of a command that has nothing left to work on: why each tomogram was left out."""
-    listed = "\n".join(f"  {identifier}: {reason}" for identifier, reason in reasons.items())
+    listed = "\n".join(printable(f"{identifier}: {reason}") for identifier, reason in reasons.items())
     return InputError(f"none of the {what}:\n{listed}")
 
 
@@ -267,19 +267,20 @@ class StageRunner:
 
     def _leave_out(self, end: Finished, units: Sequence[Unit]) -> None:
         unit, error = end.task, end.error
+        assert error is not None, "the unit failed"
         if isinstance(error, StorageError):
             require_storage(unit, units, error)
         elif isinstance(error, ConfigError | DiskFullError | StageError | StopRequested):
             raise error  # no tomogram is to blame
         reason = f"{STORAGE}: {error}" if isinstance(error, StorageError) else str(error)
         if not isinstance(error, MwrError):
-            log = self._write_traceback(end)
+            log = self._write_traceback(unit, error)
             reason = f"{type(error).__name__}: {error} (a fault of the program; its traceback is in {log})"
         self.quarantine.add(Quarantined(unit.name, unit.stage, unit.key, reason, isinstance(error, InputError)))
         self._emit(UnitFailed(unit.stage, unit.name, reason))
 
-    def _write_traceback(self, end: Finished) -> Path:
+    def _write_traceback(self, unit: Unit, error: BaseException) -> Path:
         self._logs.mkdir(parents=True, exist_ok=True)
-        path = self._logs / f"{end.task.stage}_{end.task.name}.log"
-        path.write_text("".join(traceback.format_exception(end.error)))
+        path = self._logs / f"{unit.stage}_{unit.name}.log"
+        path.write_text(printable_traceback(error))
         return path

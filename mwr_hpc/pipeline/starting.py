@@ -19,6 +19,7 @@ from mwr_hpc.pipeline.frozen_settings import freeze
 from mwr_hpc.pipeline.lost_receipts import require_own_models
 from mwr_hpc.pipeline.receipts import ReceiptBook
 from mwr_hpc.pipeline.training_units import own_models
+from mwr_hpc.printable import printable
 from mwr_hpc.run_directory import RunDirectory
 from mwr_hpc.training.hardware import check_devices, check_kernel, resolve_hardware
 from mwr_hpc.training.model_file import read_model
@@ -73,7 +74,7 @@ def large_enough(cohort: Cohort, settings: TrainSettings) -> Cohort:
     ]
     problems = cohort.problems | too_small
     if not entries:
-        raise InputError("no tomogram can be used:\n" + "\n".join(problems.values()))
+        raise InputError("no tomogram can be used:\n" + "\n".join(map(printable, problems.values())))
     run = RunDirectory(settings.run_dir, settings.result_dir)
     return without_long_names(Cohort(entries, problems), run.longest_names)
 

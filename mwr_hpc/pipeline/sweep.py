@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, ShouldStop
@@ -16,6 +16,7 @@ from mwr_hpc.pipeline.lock import RunLock, critical_section
 from mwr_hpc.pipeline.quarantine import Quarantine
 from mwr_hpc.pipeline.receipts import Receipt, ReceiptBook
 from mwr_hpc.pipeline.units import Unit, published
+from mwr_hpc.printable import printable
 
 TABLES = ("results.csv", "results.star")
 
@@ -150,7 +151,7 @@ def write_results(
         quarantines = {one.unit.stage: quarantine_of(state, one.unit.stage) for one in plan}
         rows = [_row(one, book, quarantines[one.unit.stage]) for one in plan]
         unusable = [Row(str(model), *item) for model in models for item in _unusable(problems)]
-        records = [asdict(row) for row in sorted([*rows, *unusable], key=lambda row: (row.model, row.tomogram))]
+        records = [_shown(asdict(row)) for row in sorted([*rows, *unusable], key=lambda row: (row.model, row.tomogram))]
         with atomic_file(out / TABLES[0]) as partial, partial.open("w", newline="") as stream:
             table = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
             table.writeheader()
@@ -183,5 +184,10 @@ def _unusable(problems: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]
         yield identifier, "", "failed", _one_line(reason)
 
 
+def _shown(record: dict[str, Any]) -> dict[str, Any]:
+    """A record whose names a table can hold."""
+    return {name: printable(value) if isinstance(value, str) else value for name, value in record.items()}
+
+
 def _one_line(text: str) -> str:
-    return "; ".join(text.splitlines())
+    return printable("; ".join(text.splitlines()))

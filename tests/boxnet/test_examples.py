@@ -111,13 +111,31 @@ def test_a_list_of_many_micrographs_gives_each_its_own(inputs: dict[str, Path | 
         prepare_example(merged, PARAMETERS, tmp_path / "again")
 
 
+def test_one_particle_outside_does_not_refuse_the_others(inputs: dict[str, Path | None], tmp_path: Path) -> None:
+    write_picks(tmp_path / "far.star", [5, 130, 20], [5, 5, 30], "mic.mrc")
+    far = inputs | {"positives": tmp_path / "far.star"}
+    entry = prepare_example(far, PARAMETERS, tmp_path / "out")
+    assert (entry["particles"], entry["outside"]) == (2, 1)
+
+
+def test_a_path_in_the_list_tells_two_micrographs_of_one_name_apart(
+    inputs: dict[str, Path | None], tmp_path: Path
+) -> None:
+    write_picks(tmp_path / "all.star", [5, 30, 20], [5, 5, 30], ["A/mic.mrc", "B/mic.mrc", "A/mic.mrc"])
+    merged = inputs | {"positives": tmp_path / "all.star"}
+    entry = prepare_example(merged, PARAMETERS | {"merged": True, "listed": "A/mic.mrc"}, tmp_path / "out")
+    assert entry["particles"] == 2
+    with pytest.raises(InputError, match=r"particles of A/mic\.mrc and of B/mic\.mrc in the file of mic\.mrc"):
+        prepare_example(merged, PARAMETERS, tmp_path / "again")
+
+
 def test_what_cannot_be_learnt_from_is_refused(inputs: dict[str, Path | None], tmp_path: Path) -> None:
     def refused(message: str, parameters: dict[str, Any] | None = None, **changed: Path) -> None:
         with pytest.raises(InputError, match=message):
             prepare_example(inputs | changed, PARAMETERS | (parameters or {}), tmp_path / "out")
 
-    write_picks(tmp_path / "far.star", [5, 130], [5, 5], "mic.mrc")
-    far = r"far\.star: 1 of 2 positions are outside .* x = 130, y = 5 of 120 x 96 pixels"
+    write_picks(tmp_path / "far.star", [130, 5, 131], [5, 5, 5], "mic.mrc")
+    far = r"far\.star: 2 of 3 positions are outside .* x = 130, y = 5 of 120 x 96 pixels"
     refused(far, positives=tmp_path / "far.star")
     optics = "\ndata_optics\n\nloop_\n_rlnOpticsGroup\n_rlnMicrographPixelSize\n1 1.77\n"
     text = (tmp_path / "mic_N.star").read_text()
@@ -207,6 +225,9 @@ def test_what_is_no_corpus_is_refused(tmp_path: Path) -> None:
         open_corpus(tmp_path / "none")
     tifffile.imwrite(tmp_path / "a.tif", np.ones((4, 8, 8), np.float32), photometric="minisblack")
     with pytest.raises(InputError, match="4 images; expected image, labels and weights"):
+        open_corpus(tmp_path)
+    (tmp_path / "a.tiff").touch()
+    with pytest.raises(InputError, match=r"a\.tif and a\.tiff both are a; leave one of them here"):
         open_corpus(tmp_path)
     image = np.random.default_rng(0).random((8, 8), np.float32)
     tifffile.imwrite(tmp_path / "a.tif", np.stack([image, image, image]), photometric="minisblack")

@@ -114,3 +114,30 @@ def test_what_a_folder_does_not_decide_is_refused(lay: Lay) -> None:
         find_examples(micrographs, lay("other", "odd.star") / "odd.star")
     with pytest.raises(InputError, match=r"no <micrograph>_X\.star beside the positives; check --important_suffix X"):
         find_examples(micrographs, lay("some", "a_N.star"), important_suffix="X")
+
+
+def test_files_of_other_programs(lay: Lay) -> None:
+    micrographs = lay("mics", "a.mrc", "b.mrc", "c_d.mrc")
+    assert names(find_examples(micrographs, lay("boxes", "a.box", "b.box", "notes.txt"))) == {
+        "a": "a.box",
+        "b": "b.box",
+    }
+    assert names(find_examples(micrographs, lay("cbox", "a_N.cbox", "a_N.box") / "a_N.cbox")) == {"a": "a_N.cbox"}
+    table = lay("topaz") / "picks.txt"
+    table.write_text("image_name\tx_coord\ty_coord\nc_d\t1\t2\na\t3\t4\n")
+    assert names(find_examples(micrographs, table)) == {"a": "picks.txt", "c_d": "picks.txt"}
+    with pytest.raises(InputError, match=r"files of several kinds, a_N\.star and b_N\.box among them"):
+        find_examples(micrographs, lay("mixed", "a_N.star", "b_N.box"))
+
+
+def test_additions_of_cryosparc(lay: Lay) -> None:
+    prefixed = "000123456789012345678_m1_patch_aligned_doseweighted"
+    micrographs = lay("mics", f"{prefixed}.mrc", "m2.mrc")
+    assert names(find_examples(micrographs, lay("picks", "m1_N.star", "m2_N.star"))) == {
+        prefixed: "m1_N.star",
+        "m2": "m2_N.star",
+    }
+    (one,) = find_examples(micrographs, lay("lists", all="m1.tif") / "all.star")
+    assert (one.name, one.listed, one.merged) == (prefixed, "m1.tif", True)
+    with pytest.raises(InputError, match=r"both are of the micrograph"):
+        find_examples(micrographs, lay("picks", f"{prefixed}_N.star"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from commanding import damaged_volume, refusal, run, volume
+from commanding import damaged_volume, refusal, run, small_model, volume
 from mwr_hpc.config.loading import PREFIX
 from mwr_hpc.io.mrc import MrcWriter, open_mrc
 from mwr_hpc.io.star import read_tomogram_list
@@ -160,3 +160,40 @@ def test_check_of_the_environment_alone() -> None:
     assert checked.code == 0
     for name in ("versions", "processor", "GPUs", "precision", "Horovod", "SLURM", "room"):
         assert f"{name}: " in checked.out
+
+
+def test_the_list_says_where_each_value_comes_from() -> None:
+    for name in ("a", "b", "c"):
+        tomogram(Path(f"in/{name}.mrc"))
+    Path("tilts").mkdir()
+    for name in ("a", "b"):
+        Path(f"tilts/{name}.tlt").write_text("-60\n0\n60\n")
+    Path("tilts/c.mdoc").write_text("[ZValue = 0]\nTiltAngle = -50\n[ZValue = 1]\nTiltAngle = 60\n")
+    columns = "_rlnMicrographName\n_rlnDefocus\n_mwrTiltMin\n_mwrTiltMax\n"
+    Path("d.star").write_text(f"data_\nloop_\n{columns}other/d.mrc 3.1 -40 41\n")
+    tomogram(Path("other/d.mrc"))
+    ended = run("cohort", "in", "d.star", "--tlt_dir", "tilts", "--out", "all.star")
+    assert ended.code == 0, ended.err
+    assert "  tilt range: .mdoc files in" in ended.out and ", .tlt files in" in ended.out
+    assert "mwrTiltMin and mwrTiltMax of d.star (1)" in ended.out and "  voxel size: headers (4)" in ended.out
+    assert "  not used: rlnDefocus of d.star (1)" in ended.out
+
+
+def test_halves_are_listed_and_not_trained_on() -> None:
+    for half in ("even", "odd"):
+        tomogram(Path(f"{half}/a.mrc"))
+    names = "_rlnTomoReconstructedTomogramHalf1\n_rlnTomoReconstructedTomogramHalf2\n"
+    Path("halves.star").write_text(f"data_\nloop_\n{names}even/a.mrc odd/a.mrc\n")
+    listed = run("cohort", "halves.star", "--tilt_range", -60, 60, "--out", "all.star")
+    assert listed.code == 0 and "1 of them have halves only, which no command works on yet: a" in listed.err
+    (row,) = read_tomogram_list(Path("all.star"))
+    assert (row.halves_only, row.even, row.odd) == (True, Path("even/a.mrc").absolute(), Path("odd/a.mrc").absolute())
+    for words in (
+        ("train", "--tomograms", "all.star"),
+        ("check", "all.star"),
+        ("predict", "m.h5", "--tomograms", "all.star"),
+    ):
+        if words[0] == "predict":
+            small_model("m.h5")
+        ended = run(*words)
+        assert ended.code == 2 and "a has the halves" in ended.out + ended.err

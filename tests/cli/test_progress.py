@@ -1,9 +1,11 @@
 """Tests of progress: what the events add up to, and what is told when."""
 
 import io
+import sys
 
 import pytest
 
+from mwr_hpc.cli.output import say_table
 from mwr_hpc.cli.progress import BarObserver, LineObserver, Progress, duration
 from mwr_hpc.events import (
     EpochFinished,
@@ -175,3 +177,23 @@ def test_bars_take_every_event(capsys):
     shown = capsys.readouterr().err
     assert "careful [bold]" in shown
     assert "loss 0.5" in shown
+
+
+HOSTILE = "[red]x[/red] :smile: \x1b[2J\u202e"
+
+
+@pytest.mark.parametrize("bars", [True, False])
+def test_names_are_shown_as_they_are(capsys, bars):
+    with BarObserver() if bars else LineObserver(sys.stderr) as observer:
+        observer(StageStarted(HOSTILE, 2))
+        observer(UnitFailed(HOSTILE, HOSTILE, HOSTILE))
+        observer(Notice(f"{HOSTILE}\n12:00:00 forged"))
+    out, err = capsys.readouterr()
+    shown = r"[red]x[/red] :smile: \x1b[2J\u202e"
+    assert shown in out + err and "\x1b[2J" not in out + err and "\u202e" not in out + err
+    assert not [line for line in err.splitlines() if line.startswith("12:00:00")]
+
+
+def test_tables_show_names_as_they_are(capsys):
+    say_table(["[b]"], [[HOSTILE]], ["red"])
+    assert r"[red]x[/red] :smile: \x1b[2J\u202e" in capsys.readouterr().out

@@ -1,11 +1,12 @@
 """Lists and tilt files of IsoNet, RELION 5, Warp and IMOD, as these programs write them."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from mwr_hpc.errors import InputError
-from mwr_hpc.io.star import read_tomogram_list
+from mwr_hpc.io.star import read_tomogram_list, write_tomogram_list
 from mwr_hpc.io.tilts import find_tilts, read_tilt_range
 
 ISONET = """
@@ -142,8 +143,12 @@ def test_tilt_files(tmp_path: Path, name: str, text: str, expected: tuple[float,
         ("a.tlt", "3.0\n", "found 1 angles from 3 to 3"),
         ("a.tlt", "-60\n160\n", "from -60 to 160"),
         ("a.tlt", "-60\nnan\n60\n", "expected at least two"),
+        ("a.star", RELION5_SERIES.replace("-41.9", "nan"), "expected at least two"),
         ("a.tlt", "angle\n", "expected one tilt angle a line"),
-        ("a.tlt", "-60 1\n60 2\n", "expected one tilt angle a line"),
+        ("a.tlt", "-60 1 0\n60 2 3\n", "line 1: expected one tilt angle a line, or one and its order or dose"),
+        ("a.tlt", "-60\n60 2\n", "line 2: expected one tilt angle a line"),
+        ("a.tlt", "1 5\n2 6\n3 7\n", "two columns, and either could be the tilt angles"),
+        ("a.tlt", "-60 -3\n60 4\n", "two columns, and either could be the tilt angles"),
         ("a.tlt", "-1.047\n0\n1.047\n", "expected degrees, these look like radians"),
         ("a.tomostar", "nothing", "a.tomostar"),
         ("a.star", TOMOSTAR.replace("wrpAngleTilt", "wrpAngleTilt1"), "no column rlnTomoYTilt"),
@@ -193,3 +198,67 @@ def test_names_that_cannot_be_opened_are_no_fault_of_the_list(tmp_path: Path) ->
     assert [row.path.name for row in read_tomogram_list(write(tmp_path / "list.star", text))] == names
     with pytest.raises(InputError, match="it is no text"):
         read_tomogram_list(write(tmp_path / "list.star", text + "a\0.mrc\n"))
+
+
+DECONVOLVED = """
+data_
+
+loop_
+_rlnIndex #1
+_rlnMicrographName #2
+_rlnPixelSize #3
+_rlnDeconvTomoName #4
+1 tomoset/TS01.rec 10.8 None
+2 tomoset/TS43.rec 10.8 deconv/TS43.rec
+"""
+
+
+def test_a_deconvolved_tomogram_is_not_dropped_in_silence(tmp_path: Path) -> None:
+    star = write(tmp_path / "tomograms.star", DECONVOLVED)
+    with pytest.raises(InputError, match=r"line 10 has deconv/TS43\.rec as rlnDeconvTomoName and .*tomoset/TS43\.rec"):
+        read_tomogram_list(star)
+    write(star, DECONVOLVED.replace("tomoset/TS43.rec", "deconv/TS43.rec"))
+    assert [row.path.parent.name for row in read_tomogram_list(star)] == ["tomoset", "deconv"]
+
+
+def test_halves_without_a_tomogram(tmp_path: Path) -> None:
+    relion = RELION5.replace("_rlnTomoReconstructedTomogram #7\n", "")
+    relion = relion.replace("Tomograms/job054/rec_Pos_42.mrc ", "").replace("Tomograms/job054/rec_Pos_43.mrc ", "")
+    first, second = read_tomogram_list(write(tmp_path / "tomograms.star", relion))
+    assert (first.name, first.halves_only, first.path, first.even) == ("Pos_42", True, first.even, tmp_path / "h1.mrc")
+    assert (second.name, second.odd) == ("Pos_43", tmp_path / "h2.mrc")
+    isonet = ISONET2.replace("full/TS_1.mrc even/TS_1.mrc odd/TS_1.mrc", "None x/TS_1_EVN_Vol.mrc x/TS_1_ODD_Vol.mrc")
+    (row,) = read_tomogram_list(write(tmp_path / "isonet.star", isonet))
+    assert (row.name, row.halves_only, row.path) == ("TS_1_Vol", True, tmp_path / "x/TS_1_EVN_Vol.mrc")
+    (row,) = read_tomogram_list(write(tmp_path / "whole.star", ISONET2))
+    assert not row.halves_only
+    write_tomogram_list(tmp_path / "again.star", [first])
+    (again,) = read_tomogram_list(tmp_path / "again.star")
+    assert again.halves_only and (again.even, again.odd, again.name) == (first.even, first.odd, "Pos_42")
+
+
+def test_each_value_says_from_which_column_it_comes(tmp_path: Path) -> None:
+    first, _ = read_tomogram_list(write(tmp_path / "tomograms.star", RELION5))
+    assert first.origins == {
+        "tomogram": "rlnTomoReconstructedTomogram of tomograms.star",
+        "even half": "rlnTomoReconstructedTomogramHalf1 of tomograms.star",
+        "odd half": "rlnTomoReconstructedTomogramHalf2 of tomograms.star",
+        "id": "rlnTomoName of tomograms.star",
+        "voxel size": "rlnTomoTiltSeriesPixelSize and rlnTomoTomogramBinning of tomograms.star",
+        "tilt angles": "rlnTomoTiltSeriesStarFile of tomograms.star",
+        "not used": "rlnVoltage, rlnTomoHand of tomograms.star",
+    }
+
+
+def test_lists_in_latin1(tmp_path: Path) -> None:
+    """Of files that are named in UTF-8, and of those whose names have the very bytes of the list."""
+    text = "data_\n\nloop_\n_rlnMicrographName # gr\u00f6\u00dfe\ncaf\u00e9.mrc\nna\u00efve.mrc\nabs\u00e9nt.mrc\n"
+    (tmp_path / "l.star").write_bytes(text.encode("latin-1"))
+    (tmp_path / "caf\u00e9.mrc").touch()
+    same_bytes = tmp_path / os.fsdecode(b"na\xefve.mrc")
+    same_bytes.touch()
+    assert [row.path for row in read_tomogram_list(tmp_path / "l.star")] == [
+        tmp_path / "caf\u00e9.mrc",
+        same_bytes,
+        tmp_path / "abs\u00e9nt.mrc",
+    ]

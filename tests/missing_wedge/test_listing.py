@@ -32,7 +32,7 @@ def test_tilt_ranges_come_from_files(tmp_path: Path) -> None:
     cohort = collect_cohort([tmp_path / "in"], tlt_dir=tmp_path / "tilts")
     assert {entry.id: entry.tilt_range for entry in cohort.entries} == {"a": (-66.2, 57.1), "b_rec": (-50.0, 60.0)}
     assert list(cohort.problems) == ["c"]
-    assert "expected one of c.tlt, c.rawtlt" in cohort.problems["c"]
+    assert "expected one of c.tlt, c.aln, c.rawtlt" in cohort.problems["c"]
     flipped = collect_cohort([tmp_path / "in/a.mrc"], tlt_dir=tmp_path / "tilts", flip_tilt=True)
     assert flipped.entries[0].tilt_range == (-57.1, 66.2)
 
@@ -93,7 +93,7 @@ def test_the_tilt_files_that_a_list_names(tmp_path: Path) -> None:
     star.write_text("data_\n\nloop_\n_rlnMicrographName\n_rlnTomoTiltSeriesStarFile\n" + rows)
     for cohort in (collect_cohort([star]), cohort_from_list(star, None)):
         assert {entry.id: entry.tilt_range for entry in cohort.entries} == {"a": (-50, 61)}
-        assert "b.tlt: expected one tilt angle a line" in cohort.problems["b"]
+        assert "b.tlt: line 1 has 'angles'; expected one tilt angle a line" in cohort.problems["b"]
         assert f"{tmp_path / 'series/c.tlt'}: there is no such file" in cohort.problems["c"]
     for_prediction = cohort_from_list(star, None, alone=True)
     assert {entry.id: entry.tilt_range for entry in for_prediction.entries} == {"a": (-50, 61), "c": None}

@@ -142,3 +142,20 @@ def test_refusals(picked: Path, words: list[str], said: str) -> None:
     Path("nothing/m000.star").write_text("data_\n\nloop_\n_rlnMicrographName #1\nm000.mrc\n")
     known = {"picked": picked / "m", "truth": picked / "truth"}
     assert said in refusal("boxnet", "evaluate", *(known.get(word, word) for word in words))
+
+
+def test_one_truth_outside_its_micrograph_is_excluded_and_told(picked: Path) -> None:
+    every = [places(seed) for seed in range(NUMBER)]
+    names = [f"m{seed:03d}.mrc" for seed in range(NUMBER) for _ in every[seed]]
+    positions = np.vstack([*every, [[10.0, 3000.0]]])
+    write_picks(Path("all.star"), positions[:, 1], positions[:, 0], [*names, "m000.mrc"])
+    record = judged(picked, "--truth", "all.star")
+    assert record["picks"]["f1"] == 1.0 and record["outside"] == {"m000": 1}
+    ended = run("boxnet", "evaluate", picked / "m", "--truth", "all.star")
+    assert "Warning: positions outside their micrographs were excluded: 1 of m000" in ended.err
+
+
+def test_truths_of_two_micrographs_of_one_name_are_refused(picked: Path) -> None:
+    write_picks(Path("all.star"), [40.0, 50.0], [40.0, 50.0], ["one/m000.mrc", "two/m000.mrc"])
+    message = refusal("boxnet", "evaluate", picked / "m", "--truth", "all.star")
+    assert "one/m000.mrc and two/m000.mrc are two micrographs" in message

@@ -1,12 +1,12 @@
 """`mwr-hpc boxnet evaluate`: judges picks by known positions."""
 
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import typer
 
 from mwr_hpc.cli.options import add_command
+from mwr_hpc.cli.output import say, say_json
 from mwr_hpc.cli.progress import observing
 from mwr_hpc.cli.running import report, settings_from
 from mwr_hpc.cli.words import Given
@@ -42,10 +42,10 @@ def run(given: Given) -> int:
         verdict = evaluate_picking(settings, emit)
     if given.json:
         record = {"model": verdict.model, **verdict.evaluation.to_record(), "left_out": verdict.failed}
-        typer.echo(json.dumps(record, indent=2))
+        say_json(record, indent=2)
     else:
         for line in lines(verdict):
-            typer.echo(line)
+            say(line)
         report(verdict.failed, (), ())
     return 1 if verdict.failed else 0
 

@@ -1,11 +1,11 @@
 """`mwr-hpc boxnet model list|show`: the models that there are, and what is known of them."""
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from mwr_hpc.cli.options import add_command
+from mwr_hpc.cli.output import say, say_json
 from mwr_hpc.cli.running import settings_from
 from mwr_hpc.cli.words import Given
 from mwr_hpc.config.boxnet_models import ModelListSettings, ModelShowSettings
@@ -47,12 +47,12 @@ def run_list(given: Given) -> int:
 
     models = list_models()
     if given.json:
-        typer.echo(json.dumps([_as_record(model) for model in models]))
+        say_json([_as_record(model) for model in models])
         return 0
     for model in models:
-        typer.echo(_as_line(model))
+        say(_as_line(model))
     if not models:
-        typer.echo(f"There are no models in {models_folder()}.")
+        say(f"There are no models in {models_folder()}.")
     return 0
 
 
@@ -64,10 +64,10 @@ def run_show(given: Given) -> int:
 
     record = _as_record(show_model(settings.model))
     if given.json:
-        typer.echo(json.dumps(record))
+        say_json(record)
         return 0
     for name, value in record.items():
-        typer.echo(f"{name.replace('_', ' ')}: {_in_words(value)}")
+        say(f"{name.replace('_', ' ')}: {_in_words(value)}")
     return 0
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from mwr_hpc.cli.options import add_command
+from mwr_hpc.cli.output import say
 from mwr_hpc.cli.running import backend_for, report, settings_from, watched
 from mwr_hpc.cli.words import Given
 from mwr_hpc.config.boxnet_training import RetrainSettings
@@ -53,8 +54,8 @@ def run(given: Given) -> int:
     curves = read_curves(curves_path)
     picture = settings.run_dir / "curves.png"
     save(picking_curves_figure(curves), picture)
-    typer.echo("\n".join(curves_table(curves)))
-    typer.echo(f"Curves: {picture}")
+    say(*curves_table(curves))
+    say(f"Curves: {picture}")
     assert settings.examples is not None and settings.name is not None, "the settings require both"
     store = ExampleStore(settings.examples)
     then = ["mwr-hpc", "boxnet", "pick", "--model", settings.name]
