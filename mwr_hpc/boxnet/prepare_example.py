@@ -17,7 +17,7 @@ from mwr_hpc.io.mrc import open_mrc
 from mwr_hpc.io.picks import PickTable, read_picks
 from mwr_hpc.io.tiff import SUFFIXES as TIFF_SUFFIXES
 from mwr_hpc.io.tiff import read_mask
-from mwr_hpc.numerics.micrograph import prepare, working_shape
+from mwr_hpc.numerics.micrograph import hot_pixels, prepare, working_shape
 
 OUTSIDE = 0.5
 """Pixels that a position may lie beyond the centre of the outermost pixel: programs round."""
@@ -40,7 +40,7 @@ def prepare_example(inputs: Mapping[str, Path | None], parameters: Mapping[str, 
     Returns
     -------
     dict
-        An `Entry`.
+        An `Entry`, and the number of "hot_pixels".
 
     Raises
     ------
@@ -93,7 +93,7 @@ def prepare_example(inputs: Mapping[str, Path | None], parameters: Mapping[str, 
     with path.open("rb") as stream:
         checksum = hashlib.file_digest(stream, "sha256").hexdigest()
     entry = Entry(parameters["name"], path.name, checksum, len(positions), mask is not None, parameters["diameter"])
-    return asdict(entry)
+    return asdict(entry) | {"hot_pixels": hot_pixels(micrograph.image)}
 
 
 def _of_micrograph(table: PickTable, name: str) -> PickTable:

@@ -71,14 +71,15 @@ def show(context: typer.Context) -> None:
 
 def values_as_text(resolved: Resolved[Settings]) -> dict[str, str]:
     """Spell each value as one would type it."""
-    values = {name: getattr(resolved.settings, name) for name in type(resolved.settings).model_fields}
+    values = {name: getattr(resolved.settings, name) for name in resolved.settings.options()}
     return {name: value_text(value) for name, value in values.items()}
 
 
 def as_json(resolved: Resolved[Settings]) -> str:
     """Give value and origin of each option as JSON."""
     values = resolved.settings.to_parameters()
-    return json.dumps({name: {"value": values[name], "origin": resolved.origins[name]} for name in values}, indent=2)
+    options = resolved.settings.options()
+    return json.dumps({name: {"value": values[name], "origin": resolved.origins[name]} for name in options}, indent=2)
 
 
 def print_table(command: str, resolved: Resolved[Settings]) -> None:

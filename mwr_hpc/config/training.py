@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import ValidationInfo, field_validator, model_validator
 
 from mwr_hpc.config.checks import check_crop, check_multiple, check_one_place, default_crop_size
-from mwr_hpc.config.fields import Settings, is_incomplete, option
+from mwr_hpc.config.fields import Settings, internal, is_incomplete, option
 from mwr_hpc.config.values import DeviceIndices, FilePath, TiltRange
 
 INPUT, RUN, METHOD, NOISE = "Input", "Run", "Method", "Noise"
@@ -192,6 +192,10 @@ class TrainSettings(Settings):
     )
     in_allocation: bool = option(
         False, "Work on all nodes of the SLURM job that this process runs in.", group=CLUSTER, may_change=True
+    )
+
+    begun_by: Literal["0.2"] | None = internal(
+        "Version whose rules the run keeps; none: 0.1.0, which counted padding and outliers as data."
     )
 
     @field_validator("kernel")

@@ -15,6 +15,7 @@ from mwr_hpc.io.micrograph import pixel_size_of, require_one_pixel_size
 from mwr_hpc.pipeline.receipts import fingerprint
 from mwr_hpc.pipeline.result_folder import book_of, working_in
 from mwr_hpc.pipeline.stages import Outcome, nothing_usable
+from mwr_hpc.pipeline.telling_defects import tell_hot_pixels
 from mwr_hpc.pipeline.units import Unit, require_own_targets
 
 MATCHING, MASK = "matching", "mask"
@@ -136,6 +137,7 @@ def _run(
             (store / INDEX).unlink(missing_ok=True)
         with pool(workers) as running:
             done = runner.run(STAGE, units, running)
+            tell_hot_pixels(done, emit)
     failed = runner.quarantine.reasons([unit.name for unit in units])
     return [Entry.from_figures(receipt.figures) for receipt in done.values()], failed
 

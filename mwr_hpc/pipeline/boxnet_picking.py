@@ -24,6 +24,7 @@ from mwr_hpc.pipeline.pick_folder import PickFolder, Standing, standing, write_l
 from mwr_hpc.pipeline.receipts import ReceiptBook, checksum, fingerprint
 from mwr_hpc.pipeline.stages import Outcome, Quarantine, StageRunner, nothing_usable
 from mwr_hpc.pipeline.sweep import Share, locked, quarantine_of
+from mwr_hpc.pipeline.telling_defects import tell_hot_pixels
 from mwr_hpc.pipeline.units import Claim, Unit, partials_removed
 
 
@@ -149,7 +150,9 @@ class Runner:
         stage, place = units[0].stage, self.place
         quarantine = quarantine_of(self.folder.state, stage)
         runner = StageRunner(self.book, quarantine, self.claim, place.logs, place.emit, place.should_stop)
-        return set(runner.run(stage, units, pool))
+        done = runner.run(stage, units, pool)
+        tell_hot_pixels(done, place.emit)
+        return set(done)
 
 
 def _read_model(settings: PickSettings) -> Model:

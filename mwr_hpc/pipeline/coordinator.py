@@ -32,6 +32,7 @@ from mwr_hpc.pipeline.starting import (
     with_ranks,
     write_unusable,
 )
+from mwr_hpc.pipeline.telling_defects import tell_defects
 from mwr_hpc.pipeline.training_units import TrainingUnits, newest_trained, own_models
 from mwr_hpc.pipeline.units import Claim, Unit
 from mwr_hpc.run_directory import RunDirectory
@@ -128,6 +129,8 @@ class _Job:
     def run(self) -> None:
         """Do all that is not done."""
         converted = self._stage("convert", [self.units.convert(entry) for entry in self.cohort.entries])
+        if self.settings.begun_by:
+            tell_defects(converted, self.emit)
         held_out = self.units.held_out(sorted(converted))
         entries = [entry for entry in self.cohort.entries if entry.id in converted]
         extracted = self._stage("extract", self.units.extractions(entries, converted, held_out))
