@@ -1,6 +1,6 @@
 """Looks at the voxels of a tomogram before training: bad ones, padding, outliers, and sections that repeat."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,9 @@ def look_at_voxels(volume: Volume, full: bool) -> VoxelReport:
     whole = full or int(np.prod(volume.shape)) <= SMALL
     section = section_reader(volume)
     accumulator = StatisticsAccumulator(volume.shape)
-    pairs = range(depth - 1) if whole else np.unique(np.linspace(0, depth - 2, SECTIONS).astype(int)).tolist()
+    pairs: Sequence[int] = range(depth - 1)
+    if not whole:
+        pairs = np.unique(np.linspace(0, depth - 2, SECTIONS).astype(int)).tolist()
     low, high, same = np.inf, -np.inf, []
     before: Any = None
     for z in sorted({*pairs, *(z + 1 for z in pairs), depth - 1}):
@@ -83,10 +85,10 @@ def _in_all(volume: Volume) -> Defects | None:
     accumulator = StatisticsAccumulator(volume.shape, box)
     for z in range(volume.shape[0]):
         accumulator.add(z, np.asarray(section(z))[None])
-    return find_defects(accumulator, section, box)
+    return find_defects(accumulator, accumulator.result(), section, box)
 
 
-def _in_some(volume: Volume, indices: list[int]) -> dict[str, Any]:
+def _in_some(volume: Volume, indices: Sequence[int]) -> dict[str, Any]:
     """What `Defects.summary` gives, of some sections, each of them alone."""
     section = section_reader(volume)
     box = constant_borders(volume.shape, section)

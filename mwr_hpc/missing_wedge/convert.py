@@ -108,5 +108,6 @@ def _copy(volume: Volume, interior: Box, writer: OmeZarrWriter) -> tuple[dict[st
             )
         writer.write(start, slab)
         checksum = zlib.crc32(slab.view(np.uint8).data, checksum)
-    statistics = accumulator.result().to_record()
-    return statistics, find_defects(accumulator, section_reader(volume), interior), checksum
+    statistics = accumulator.result()
+    defects = find_defects(accumulator, statistics, section_reader(volume), interior)
+    return statistics.to_record(), defects, checksum

@@ -241,7 +241,7 @@ def _statistics(volume: Volume) -> tuple[VolumeStatistics, Defects | None]:
                 "numbers: reconstruct or export the tomogram again"
             )
     statistics = accumulator.result()
-    return statistics, find_defects(accumulator, section, interior)
+    return statistics, find_defects(accumulator, statistics, section, interior)
 
 
 def _require_float16(path: Path, statistics: VolumeStatistics) -> None:

@@ -128,7 +128,9 @@ class Defects:
         )
 
 
-def find_defects(accumulator: StatisticsAccumulator, section: Callable[[int], Array], box: Box) -> Defects | None:
+def find_defects(
+    accumulator: StatisticsAccumulator, whole: VolumeStatistics, section: Callable[[int], Array], box: Box
+) -> Defects | None:
     """Find padding and outliers of a volume, once its statistics have been measured with all voxels.
 
     What holds none costs the reading of two sections. A padded volume is read once more, an outlier has its section and
@@ -138,6 +140,8 @@ def find_defects(accumulator: StatisticsAccumulator, section: Callable[[int], Ar
     ----------
     accumulator
         Has every section of the volume; is left with the statistics of the measured voxels.
+    whole
+        Its result so far.
     section
         Gives the section (y, x) at an index z.
     box
@@ -148,18 +152,19 @@ def find_defects(accumulator: StatisticsAccumulator, section: Callable[[int], Ar
     Defects or None
         None when there is neither padding nor a voxel beyond the limits.
     """
-    sections, whole = _Sections(section, box), accumulator.result()
-    everything = accumulator.copy()
+    sections, everything = _Sections(section, box), accumulator.copy()
     if padding := padding_values(section, box):
         sections.padded = PaddedSections(section, box, padding)
         for z in range(*box[0]):
             accumulator.measure(z, *sections(z))
         if accumulator.count < LEAST_MEASURED * whole.count:
             padding, sections.padded, accumulator = (), None, everything.copy()
-    statistics = accumulator.result()
+    statistics = accumulator.result() if padding else whole
     limits = Limits.of(statistics.percentile)
     low, high = accumulator.extremes().T
     beyond = np.flatnonzero((low < limits.low) | (high > limits.high)) + box[0][0]
+    if not padding and not len(beyond):
+        return None
     outliers = find_outliers(sections, beyond.tolist(), range(*box[0]), limits) if len(beyond) else Outliers()
     for z in np.unique(outliers.positions[:, 0]).tolist():
         values, measured = sections(z)

@@ -176,9 +176,7 @@ def _replacements(
         yield np.asarray(found, np.float32), np.array(replaced, np.float32)
 
 
-def _median_around(
-    near: Sequence[tuple[Array, NDArray[np.bool_] | None]], y: int, x: int, limits: Limits
-) -> float:
+def _median_around(near: Sequence[tuple[Array, NDArray[np.bool_] | None]], y: int, x: int, limits: Limits) -> float:
     around = slice(max(0, y - 1), y + 2), slice(max(0, x - 1), x + 2)
     values = [plane[around] if counts is None else plane[around][counts[around]] for plane, counts in near]
     usable = np.concatenate([np.ravel(part) for part in values]).astype(np.float64)

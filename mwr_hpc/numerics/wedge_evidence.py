@@ -246,7 +246,7 @@ def _angular_profile(power: Array, width: int) -> Profile:
 
 
 def _falls(power: Array, width: int) -> tuple[float, float]:
-    """Decimal logarithms of the power at HIGH over that at MIDDLE and over the largest below, in measured directions."""
+    """Decimal logarithms of the power at HIGH over that at MIDDLE and over the largest below, where measured."""
     across, along = fft.fftfreq(power.shape[0])[:, None], fft.rfftfreq(width)[None, :]
     frequency = np.hypot(across, along)
     measured = np.abs(across) <= along * np.tan(np.radians(STEEP))
@@ -258,7 +258,7 @@ def _falls(power: Array, width: int) -> tuple[float, float]:
     middle, high = typical(MIDDLE), typical(HIGH)
     if middle is None or high is None:
         return 0.0, 0.0
-    low = max(filter(None, map(typical, np.arange(BAND, MIDDLE, BAND))), default=middle)
+    low = max([middle, *(typical(lower) or 0.0 for lower in np.arange(BAND, MIDDLE, BAND).tolist())])
     smallest = np.finfo(np.float64).tiny
     return float(np.log10(max(high, smallest) / max(middle, smallest))), float(np.log10(max(high, smallest) / low))
 

@@ -75,9 +75,10 @@ def test_of_large_volumes_some_sections_are_looked_at(
 def test_repeated_sections(tmp_path: Path, raw: np.ndarray) -> None:
     stuck = raw.copy()
     stuck[11] = stuck[10]
-    assert "1 of 47 neighbouring sections that were compared are identical, first 10 and 11" in findings(
-        tmp_path, stuck
-    )[0]
+    assert (
+        "1 of 47 neighbouring sections that were compared are identical, first 10 and 11"
+        in findings(tmp_path, stuck)[0]
+    )
     assert "24 of 47 neighbouring sections" in findings(tmp_path, np.repeat(raw[::2], 2, axis=0))[0]
 
 

@@ -1,4 +1,4 @@
-"""Outliers and padding from file to file: conversion names them, crops and corrections are as without, results keep them."""
+"""Outliers and padding from file to file: conversion names them, networks do not see them, results keep them."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,8 +27,13 @@ OLD = {"tilt_range": [-60.0, 60.0], "normalization": "mean and standard deviatio
 NEW = OLD | {"padding": "excluded"}
 CORRECTION = {
     "tilt_range": [-60.0, 60.0],
-    **{"cube_size": None, "crop_size": None, "batch_size": 2, "keep_measured": False},
-    **{"dtype": "float32", "contrast": None, "format": "mrc"},
+    "cube_size": None,
+    "crop_size": None,
+    "batch_size": 2,
+    "keep_measured": False,
+    "dtype": "float32",
+    "contrast": None,
+    "format": "mrc",
 }
 
 
@@ -109,14 +114,17 @@ def test_padding_is_no_data_for_new_models_and_data_for_old_ones(
 
 
 @pytest.mark.parametrize("name", ["hot", "padded"])
-def test_crops_are_as_without_the_defects(
-    tomograms: dict[str, SimpleNamespace], tmp_path: Path, name: str
-) -> None:
+def test_crops_are_as_without_the_defects(tomograms: dict[str, SimpleNamespace], tmp_path: Path, name: str) -> None:
     one = tomograms[name]
     statistics = VolumeStatistics.from_record(one.figures["defects"]["statistics"])
     parameters = {
         "id": "t",
-        **{"cube_size": 8, "crop_size": 16, "ncube": 40, "seed": 0, "hold_out": False, "subtomograms": False},
+        "cube_size": 8,
+        "crop_size": 16,
+        "ncube": 40,
+        "seed": 0,
+        "hold_out": False,
+        "subtomograms": False,
         "normalization": Normalization.from_statistics(statistics, False, "dark").to_record(),
     }
     largest = []

@@ -26,7 +26,7 @@ def measured(volume: np.ndarray, slab: int = 7) -> tuple[VolumeStatistics, Defec
     for z in range(0, len(volume), slab):
         assert accumulator.add(z, volume[z : z + slab]) is None
     statistics = accumulator.result()
-    return statistics, find_defects(accumulator, lambda z: volume[z], box)
+    return statistics, find_defects(accumulator, statistics, lambda z: volume[z], box)
 
 
 def test_a_sound_volume_has_none() -> None:

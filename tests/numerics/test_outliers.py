@@ -67,7 +67,7 @@ def test_too_many_are_no_defects_of_single_pixels(monkeypatch: pytest.MonkeyPatc
     volume[::3, ::7, ::8] = 1e6
     found = outliers_of(volume)
     number = len(found)
-    assert 0 < number
+    assert number > 0
     for name in ("MOST_OUTLIERS", "MOST_CANDIDATES"):
         with monkeypatch.context() as patched:
             patched.setattr(outliers, name, number - 1)
