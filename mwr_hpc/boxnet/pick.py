@@ -21,7 +21,7 @@ from mwr_hpc.boxnet.tiles import predict_tiled
 from mwr_hpc.errors import InputError, StageError
 from mwr_hpc.io.micrograph import read_micrograph
 from mwr_hpc.io.picks import require_listable
-from mwr_hpc.numerics.micrograph import prepare
+from mwr_hpc.numerics.micrograph import hot_pixels, prepare
 from mwr_hpc.training.framework import configure, tf
 
 LARGEST_TILE = 1024
@@ -108,7 +108,8 @@ def pick_micrograph(inputs: Mapping[str, Path], parameters: Mapping[str, Any], o
     Returns
     -------
     dict
-        "pixels" of the micrograph and of the image that the network saw, "network_seconds".
+        "pixels" of the micrograph and of the image that the network saw, "network_seconds", and the number of
+        "hot_pixels".
 
     Raises
     ------
@@ -142,7 +143,11 @@ def pick_micrograph(inputs: Mapping[str, Path], parameters: Mapping[str, Any], o
         output,
         Candidates(inputs["micrograph"].name, (height, width), micrograph.pixel_size, particle, contamination),
     )
-    return {"pixels": [height * width, image.size], "network_seconds": round(seconds, 3)}
+    return {
+        "pixels": [height * width, image.size],
+        "network_seconds": round(seconds, 3),
+        "hot_pixels": hot_pixels(micrograph.image),
+    }
 
 
 @lru_cache(maxsize=1)

@@ -16,7 +16,7 @@ from mwr_hpc.errors import InputError
 from mwr_hpc.io.micrograph import Micrograph, read_mask, read_micrograph, same_pixel_size
 from mwr_hpc.io.pick_table import PickTable
 from mwr_hpc.numerics.mask_fit import fits_better_upside_down
-from mwr_hpc.numerics.micrograph import prepare, working_shape
+from mwr_hpc.numerics.micrograph import hot_pixels, prepare, working_shape
 
 UPSIDE_DOWN = "mask_upside_down"
 """Among the figures where the mask fits the micrograph clearly better with its rows reversed."""
@@ -44,8 +44,8 @@ def prepare_example(inputs: Mapping[str, Path | None], parameters: Mapping[str, 
     Returns
     -------
     dict
-        An `Entry`, `UPSIDE_DOWN` of a mask of which that is so, and as `OUTSIDE_COUNT` how many positives were
-        excluded, if any were.
+        An `Entry`, the number of "hot_pixels", `UPSIDE_DOWN` of a mask of which that is so, and as `OUTSIDE_COUNT` how
+        many positives were excluded, if any were.
 
     Raises
     ------
@@ -93,7 +93,9 @@ def prepare_example(inputs: Mapping[str, Path | None], parameters: Mapping[str, 
         checksum = hashlib.file_digest(stream, "sha256").hexdigest()
     entry = Entry(parameters["name"], path.name, checksum, len(positions), mask is not None, parameters["diameter"])
     outside = len(table) - len(positions)
-    figures = asdict(entry) | ({OUTSIDE_COUNT: outside} if outside else {})
+    figures = asdict(entry) | {"hot_pixels": hot_pixels(micrograph.image)}
+    if outside:
+        figures[OUTSIDE_COUNT] = outside
     if mask is not None and fits_better_upside_down(image, mask):
         figures[UPSIDE_DOWN] = True
     return figures

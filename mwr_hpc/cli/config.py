@@ -102,14 +102,14 @@ def show(context: typer.Context) -> None:
 
 def values_as_text(resolved: Resolved[Settings]) -> dict[str, str]:
     """Spell each value as one would type it."""
-    values = {name: getattr(resolved.settings, name) for name in type(resolved.settings).model_fields}
+    values = {name: getattr(resolved.settings, name) for name in resolved.settings.options()}
     return {name: value_text(value) for name, value in values.items()}
 
 
 def as_record(resolved: Resolved[Settings]) -> dict[str, dict[str, object]]:
     """Give value and origin of each option, for JSON."""
     values = resolved.settings.to_parameters()
-    return {name: {"value": values[name], "origin": resolved.origins[name]} for name in values}
+    return {name: {"value": values[name], "origin": resolved.origins[name]} for name in resolved.settings.options()}
 
 
 def print_table(command: str, resolved: Resolved[Settings]) -> None:

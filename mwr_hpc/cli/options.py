@@ -73,7 +73,7 @@ def reflowed(text: str) -> str:
 
 def help_parameters(settings: type[Settings], has_json: bool) -> Iterator[inspect.Parameter]:
     """Yield the options as typer's help and shell completion want to know them; their values come from `WordReader`."""
-    for name, option in settings.model_fields.items():
+    for name, option in settings.options().items():
         info = option_info(option)
         text = help_text(option)
         if is_argument(option):

@@ -45,7 +45,7 @@ class WordReader:
 
     def __init__(self, settings: type[Settings], words: list[str], has_json: bool) -> None:
         self._settings = settings
-        self._fields = settings.model_fields
+        self._fields = settings.options()
         self._general = ("config", "site", "json") if has_json else ("config", "site")
         self._spellings = settings.spellings() | {name: name for name in self._general}
         self._given = tuple(words)

@@ -37,6 +37,8 @@ class OptionInfo:
         Words the option takes on the command line.
     must_exist
         What has to be there before any work starts; empty for what need not.
+    internal
+        Nobody gives it: it is decided at a run's first start and kept in the run's config.yaml.
     """
 
     group: str
@@ -48,6 +50,7 @@ class OptionInfo:
     suffixes: tuple[str, ...] = ()
     values: int = 1
     must_exist: Literal["", "file", "folder", "file or folder"] = ""
+    internal: bool = False
 
 
 def option(
@@ -72,6 +75,13 @@ def option(
     info = OptionInfo(group, unit, automatic, aliases, may_change, positional, suffixes, values, must_exist)
     field = Field(default=default, description=description, **limits)  # type: ignore[call-overload]  # limits by name
     field.metadata.append(info)
+    return field
+
+
+def internal(description: str) -> Any:
+    """Declare a setting that is no option: None until a run decides it, and in runs older than the setting."""
+    field: Any = Field(default=None, description=description)
+    field.metadata.append(OptionInfo(group="", internal=True))
     return field
 
 
@@ -156,7 +166,7 @@ class Settings(BaseModel):
     def spellings(cls) -> dict[str, str]:
         """Map every accepted spelling, normalised, to the name of its field."""
         spellings = {}
-        for name, field in cls.model_fields.items():
+        for name, field in cls.options().items():
             for spelling in (name, *option_info(field).aliases):
                 spellings[normalised(spelling)] = name
         return spellings
@@ -165,6 +175,11 @@ class Settings(BaseModel):
         """Return the values that were given and are not defaults; None, which leaves something open, is not given."""
         stated = self.model_dump(include=self.model_fields_set)
         return {name: value for name, value in stated.items() if value is not None}
+
+    @classmethod
+    def options(cls) -> dict[str, FieldInfo]:
+        """Return the fields that can be given, by name: all but the internal ones."""
+        return {name: field for name, field in cls.model_fields.items() if not option_info(field).internal}
 
     def to_parameters(self) -> dict[str, Any]:
         """Return all values as JSON-able objects, from which `model_validate` makes equal settings again."""

@@ -129,8 +129,9 @@ def _from_config(model: type[Settings], path: Path | None) -> Iterator[tuple[str
         return
     origin = f"config file {path}"
     content = read_yaml(path, "configuration file")
-    if VERSION_KEY in content:
+    if VERSION_KEY in content:  # a run's own configuration, for another run
         _check_version(content.pop(VERSION_KEY), path)
+        _pop_internal(model, content)
     for key in content:
         if key in COMMANDS and normalised(key) not in model.spellings():
             raise ConfigError(
@@ -226,11 +227,17 @@ def settings_from_yaml(model: type[AnySettings], path: Path) -> AnySettings:
     if VERSION_KEY not in content:
         raise ConfigError(f"{path} has no {VERSION_KEY}; it was not written by mwr-hpc, or is damaged: restore it")
     _check_version(content.pop(VERSION_KEY), path)
-    named = _named(model, content, str(path))
+    internal = _pop_internal(model, content)
+    named = _named(model, content, str(path)) | internal
     try:
         return model.model_validate(named)
     except ValidationError as error:
         raise ConfigError(describe(error, model, dict.fromkeys(named, str(path)))) from None
+
+
+def _pop_internal(model: type[Settings], content: dict[str, Any]) -> dict[str, Any]:
+    """Remove the settings from a run's configuration that are no options, and return them."""
+    return {name: content.pop(name) for name in (model.model_fields.keys() - model.options().keys()) & content.keys()}
 
 
 def _check_version(found: object, path: Path) -> None:

@@ -13,7 +13,7 @@ from mwr_hpc.config.checks import (
     check_whole_batches,
     default_crop_size,
 )
-from mwr_hpc.config.fields import Settings, is_incomplete, option
+from mwr_hpc.config.fields import Settings, internal, is_incomplete, option
 from mwr_hpc.config.sizes import SIZING_OPTIONS, check_hours, size_values
 from mwr_hpc.config.values import BYTES_HELP, DeviceIndices, FilePath, TiltRange
 from mwr_hpc.io.mrc_fields import Signedness
@@ -213,6 +213,10 @@ class TrainSettings(Settings):
     )
     in_allocation: bool = option(
         False, "Work on all nodes of the SLURM job that this process runs in.", group=CLUSTER, may_change=True
+    )
+
+    begun_by: Literal["0.2"] | None = internal(
+        "Version whose rules the run keeps; none: 0.1.0, which counted padding and outliers as data."
     )
 
     @property

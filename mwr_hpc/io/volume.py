@@ -1,6 +1,7 @@
 """One read-only view of a volume, whatever the format of its file."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -88,3 +89,28 @@ def open_volume(path: Path, signedness: Signedness | None = None) -> Volume:
 def read_sections(volume: Volume, start: int, stop: int) -> NDArray[Any]:
     """Read sections; those of an MRC file through a map of their own, whose pages leave the process with it."""
     return volume.slab(start, stop) if isinstance(volume, MrcVolume) else np.asarray(volume.data[start:stop])
+
+
+def section_reader(volume: Volume) -> Callable[[int], NDArray[Any]]:
+    """Return what gives the section at an index; of a memory map no more stays resident than the section."""
+    if isinstance(volume, MrcVolume):
+        return lambda z: read_sections(volume, z, z + 1)[0]
+    return _SectionsOfShards(volume)
+
+
+class _SectionsOfShards:
+    """Sections of an OME-Zarr volume, read a layer of chunks at a time: each read of less would decode them all."""
+
+    LAYER = 64
+
+    def __init__(self, volume: Volume) -> None:
+        self._data = volume.data
+        self._first = -1
+        self._layer: NDArray[Any] = np.empty(0)
+
+    def __call__(self, z: int) -> NDArray[Any]:
+        first = z - z % self.LAYER
+        if first != self._first:
+            self._layer = np.asarray(self._data[first : first + self.LAYER])
+            self._first = first
+        return np.asarray(self._layer[z - first])

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from mwr_hpc.io.mrc import MrcVolume
 from mwr_hpc.io.volume import Volume, read_sections
 from mwr_hpc.numerics.change import Change, change_of, sample_boxes
+from mwr_hpc.numerics.defects import Defects
 from mwr_hpc.numerics.wedge import TiltRange
 
 Block = NDArray[np.float32]
 
 
-def measured_change(before: Volume, after: Volume, tilt_range: TiltRange) -> Change:
+def measured_change(before: Volume, after: Volume, tilt_range: TiltRange, defects: Defects | None = None) -> Change:
     """Measure what changed from one volume to another of the same shape; eight blocks are in memory at most.
 
     Parameters
@@ -23,22 +24,25 @@ def measured_change(before: Volume, after: Volume, tilt_range: TiltRange) -> Cha
         The tomogram and the corrected one, open for reading.
     tilt_range
         (tilt_min, tilt_max) in degrees.
+    defects
+        Padding and outliers of the tomogram, which are in both volumes and count in neither.
     """
 
     def pairs() -> Iterator[tuple[Block, Block]]:
         for box in sample_boxes(before.shape):
-            yield _read(before, box), _read(after, box)
+            yield _read(before, box, defects), _read(after, box, defects)
 
     return change_of(pairs(), tilt_range)
 
 
-def _read(volume: Volume, box: tuple[slice, slice, slice]) -> Block:
+def _read(volume: Volume, box: tuple[slice, slice, slice], defects: Defects | None) -> Block:
     z, y, x = box
-    if not isinstance(volume, MrcVolume):
-        return np.asarray(volume.data[z, y, x], np.float32)
-    # Section by section, so that next to nothing of the mapped file stays resident.
-    sections = [read_sections(volume, at, at + 1)[0, y, x].astype(np.float32) for at in range(z.start, z.stop)]
-    return np.stack(sections)
+    if isinstance(volume, MrcVolume):  # section by section: whole ones are larger than the block
+        sections = (read_sections(volume, at, at + 1)[0, y, x] for at in range(z.start, z.stop))
+        block = np.stack([section.astype(np.float32) for section in sections])
+    else:
+        block = np.asarray(volume.data[z, y, x], np.float32)
+    return block if defects is None else defects.hide_in(block, (z.start, y.start, x.start))
 
 
 def describe_change(change: dict[str, Any] | None) -> str:

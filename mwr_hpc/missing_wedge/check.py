@@ -1,6 +1,7 @@
 """Looks at a cohort before training: what would fail, and what would teach the network something wrong.
 
-Nothing is written. Of a tomogram the header, a few sections, up to four blocks and the mask are read.
+Nothing is written. Of a tomogram the header, a few sections (all of a small one), up to four blocks and the mask are
+read.
 """
 
 from collections import defaultdict
@@ -9,18 +10,17 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mwr_hpc.errors import InputError
-from mwr_hpc.io.volume import Volume, open_volume, read_sections
+from mwr_hpc.io.volume import Volume, open_volume
+from mwr_hpc.missing_wedge.check_voxels import look_at_voxels
 from mwr_hpc.missing_wedge.entries import TomogramEntry
 from mwr_hpc.missing_wedge.mask import load_mask
-from mwr_hpc.numerics.normalization import LARGEST_VALUE
+from mwr_hpc.numerics.defects import Defects
 from mwr_hpc.numerics.sampling import check_sizes, count_places
 from mwr_hpc.numerics.wedge import TiltRange, effective_tilt_range
-from mwr_hpc.numerics.wedge_evidence import WedgeEvidence, find_wedge
-
-SECTIONS = 9
-"""Sections that are searched for bad voxels unless all are."""
+from mwr_hpc.numerics.wedge_evidence import HIGH, MIDDLE, WedgeEvidence, find_wedge
 
 TOLERANCE = 5.0
 """Degrees by which a tilt range may differ from what the power says: a step or two of a tilt series."""
@@ -111,16 +111,18 @@ def check_tomogram(entry: TomogramEntry, sizes: CheckSizes, full: bool) -> Tomog
     sizes
         What a run would cut of it.
     full
-        Read every section in search of bad voxels.
+        Read every section in search of bad voxels and outliers.
     """
     findings = list(_of_header(entry, sizes))
     findings += [Finding("warning", entry.id, f"{path}: {note}") for path, note in entry.notes]
     try:
         volume = open_volume(entry.path, entry.signedness)
-        if bad := _bad_values(volume, full):
-            return TomogramReport(entry, findings=(*findings, Finding("error", entry.id, f"{entry.path}: {bad}")))
+        seen = look_at_voxels(volume, full)
+        if seen.bad is not None:
+            return TomogramReport(entry, findings=(*findings, Finding("error", entry.id, f"{entry.path}: {seen.bad}")))
+        findings += [Finding("warning", entry.id, text) for text in seen.warnings]
         try:
-            evidence = find_wedge(volume.data)
+            evidence = find_wedge(_WithoutDefects(volume, seen.defects) if seen.defects else volume.data)
         except ValueError as error:
             raise InputError(f"{entry.path}: a block in its middle holds {error}; reconstruct it again") from error
     except InputError as error:
@@ -139,6 +141,18 @@ def check_tomogram(entry: TomogramEntry, sizes: CheckSizes, full: bool) -> Tomog
         }
     findings += [Finding("warning", entry.id, text) for text in _of_wedge(entry.tilt_range, evidence)]
     return TomogramReport(entry, evidence.tilt_range, leakage, places, tuple(findings))
+
+
+class _WithoutDefects:
+    """A volume as a network would be given it; slicing reads."""
+
+    def __init__(self, volume: Volume, defects: Defects) -> None:
+        self._volume = volume
+        self._defects = defects
+        self.shape = volume.shape
+
+    def __getitem__(self, box: tuple[slice, ...]) -> NDArray[Any]:
+        return self._defects.hide_in(np.array(self._volume.data[box], np.float32), [part.start for part in box])
 
 
 def check_group(name: str | None, entries: Sequence[TomogramEntry]) -> Iterator[Finding]:
@@ -184,19 +198,6 @@ def _of_header(entry: TomogramEntry, sizes: CheckSizes) -> Iterator[Finding]:
         yield Finding("warning", entry.id, f"{entry.path}: no tilt range is given; train would take -60 60")
 
 
-def _bad_values(volume: Volume, full: bool) -> str | None:
-    """Say what is wrong with the voxels of some sections, or of all."""
-    depth = volume.shape[0]
-    low, high = np.inf, -np.inf
-    for z in range(depth) if full else np.unique(np.linspace(0, depth - 1, SECTIONS).astype(int)):
-        section = read_sections(volume, z, z + 1)
-        smallest, largest = float(section.min()), float(section.max())
-        if not (smallest >= -LARGEST_VALUE and largest <= LARGEST_VALUE):
-            return f"section {z} holds values that are not finite or beyond {LARGEST_VALUE:g}; reconstruct it again"
-        low, high = min(low, smallest), max(high, largest)
-    return f"all voxels that were read have the value {low:g}; reconstruct it again" if low == high else None
-
-
 def _places(entry: TomogramEntry, sizes: CheckSizes) -> tuple[int | None, list[Finding]]:
     if entry.mask is None:
         return None, []
@@ -215,7 +216,14 @@ def _places(entry: TomogramEntry, sizes: CheckSizes) -> tuple[int | None, list[F
 
 def _of_wedge(given: TiltRange | None, evidence: WedgeEvidence) -> Iterator[str]:
     likely = evidence.tilt_range
-    if evidence.plane is None:
+    if evidence.is_filtered:
+        # What a filter leaves of the power says little of the wedge: a warning of the tilt range would mislead.
+        yield (
+            f"its power falls {10**-evidence.fall:.2g}-fold from {MIDDLE} to {HIGH} cycles per voxel, where that of a "
+            "reconstruction's noise stays about the same: it was low-pass filtered, denoised, corrected or upsampled; "
+            "train on the reconstruction itself, and filter the result instead"
+        )
+    elif evidence.plane is None:
         yield (
             "no missing wedge shows in its power, so tilt range and axes could not be checked: it may be corrected, "
             "denoised or filtered already; train on the reconstruction itself"

@@ -14,8 +14,10 @@ import numpy as np
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.mrc import MrcVolume
 from mwr_hpc.io.ome_zarr import OmeZarrWriter
-from mwr_hpc.io.volume import Volume, is_ome_zarr, open_volume, read_sections
-from mwr_hpc.numerics.normalization import LARGEST_VALUE, Box, StatisticsAccumulator, constant_borders
+from mwr_hpc.io.volume import Volume, is_ome_zarr, open_volume, read_sections, section_reader
+from mwr_hpc.numerics.defects import Defects, find_defects
+from mwr_hpc.numerics.normalization import LARGEST_VALUE, Box, StatisticsAccumulator
+from mwr_hpc.numerics.padding import constant_borders
 
 
 def convert_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], output: Path) -> dict[str, Any]:
@@ -34,7 +36,8 @@ def convert_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
     Returns
     -------
     dict
-        "statistics" (see `VolumeStatistics.to_record`), "interior" (the box they are of), "shape", "dtype",
+        "statistics" (see `VolumeStatistics.to_record`), "interior" (the box they are of), "defects" (where there are
+        any: see `Defects.to_record`; the positions of outliers are in the output's attributes only), "shape", "dtype",
         "voxel_size" and "source" (path; size, modification time and CRC-32 of the whole file, of OME-Zarr those of
         its metadata and the CRC-32 of its voxels).
 
@@ -62,7 +65,7 @@ def convert_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
     voxel_size = (z or stated, y or stated, x or stated)
     dtype = np.dtype(volume.data.dtype)
     with OmeZarrWriter(output, volume.shape, dtype, voxel_size, volume.origin) as writer:
-        statistics, checksum = _copy(volume, interior, writer)
+        statistics, defects, checksum = _copy(volume, interior, writer)
         after = proof.stat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise InputError(f"{path}: changed while it was read; start again when nothing writes to it")
@@ -75,6 +78,7 @@ def convert_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
         writer.attributes = {
             "statistics": statistics,
             "interior": interior,
+            "defects": defects and defects.to_record(),
             "source": source,
         }
         if (header := volume.mrc_header) is not None:
@@ -83,6 +87,7 @@ def convert_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
     return {
         "statistics": statistics,
         "interior": interior,
+        **({"defects": defects.summary()} if defects else {}),
         "shape": list(volume.shape),
         "dtype": dtype.name,
         "voxel_size": list(voxel_size),
@@ -90,8 +95,8 @@ def convert_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
     }
 
 
-def _copy(volume: Volume, interior: Box, writer: OmeZarrWriter) -> tuple[dict[str, Any], int]:
-    """Write all voxels; return the statistics of the interior and the CRC-32 of the file."""
+def _copy(volume: Volume, interior: Box, writer: OmeZarrWriter) -> tuple[dict[str, Any], Defects | None, int]:
+    """Write all voxels; return the statistics of the interior, its defects and the CRC-32 of the file."""
     accumulator = StatisticsAccumulator(volume.shape, interior)
     before, behind = volume.around() if isinstance(volume, MrcVolume) else (b"", b"")
     checksum = zlib.crc32(before)
@@ -105,4 +110,6 @@ def _copy(volume: Volume, interior: Box, writer: OmeZarrWriter) -> tuple[dict[st
             )
         writer.write(start, slab)
         checksum = zlib.crc32(slab.view(np.uint8).data, checksum)
-    return accumulator.result().to_record(), zlib.crc32(behind, checksum)
+    statistics = accumulator.result()
+    defects = find_defects(accumulator, statistics, section_reader(volume), interior)
+    return statistics.to_record(), defects, zlib.crc32(behind, checksum)

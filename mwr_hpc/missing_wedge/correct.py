@@ -16,15 +16,12 @@ from numpy.typing import NDArray
 from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.io.mrc import MrcVolume, MrcWriter, open_mrc
 from mwr_hpc.io.ome_zarr import OmeZarrWriter, open_ome_zarr
-from mwr_hpc.io.volume import Volume, open_volume, read_sections
+from mwr_hpc.io.volume import Volume, open_volume, read_sections, section_reader
 from mwr_hpc.missing_wedge.changes import measured_change
 from mwr_hpc.missing_wedge.predict import Predictor
-from mwr_hpc.numerics.normalization import (
-    Normalization,
-    StatisticsAccumulator,
-    VolumeStatistics,
-    constant_borders,
-)
+from mwr_hpc.numerics.defects import Defects, find_defects
+from mwr_hpc.numerics.normalization import Normalization, StatisticsAccumulator, VolumeStatistics
+from mwr_hpc.numerics.padding import constant_borders
 from mwr_hpc.numerics.tiling import Tile, blend, plan_tiles, read_tiles
 from mwr_hpc.numerics.wedge import combine, measured_region
 from mwr_hpc.training.prefetch import in_background
@@ -45,35 +42,41 @@ so that results do not depend on the machine's memory."""
 FLOAT16_STEPS = 10
 """Steps of float16 that a standard deviation must have: their rounding then adds noise of 3 % of it at most."""
 
+PADDING_EXCLUDED = "excluded"
+"""What a model says whose training left padding out of the statistics; version 0.1.0 counted it and says nothing."""
+
 LABEL = "mwr_hpc: missing wedge corrected"
 
 
 class _Slabs:
-    """Slabs of a volume's sections, of which boxes are cut.
+    """Slabs of a volume's sections, of which boxes are cut, without its defects.
 
     An MRC file's sections are mapped one by one, so that next to nothing of the file becomes resident. Of OME-Zarr the
     last slab is kept, because every read would decode it again.
     """
 
-    def __init__(self, volume: Volume) -> None:
+    def __init__(self, volume: Volume, defects: Defects | None) -> None:
         self._volume = volume
+        self._defects = defects
         self.shape = volume.shape
         self._kept: tuple[slice, NDArray[Any]] | None = None
 
     def __getitem__(self, sections: slice) -> "NDArray[Any] | _MappedSlab":
         if isinstance(self._volume, MrcVolume):
-            return _MappedSlab(self._volume, sections)
+            return _MappedSlab(self._volume, sections, self._defects)
         if self._kept is None or self._kept[0] != sections:
             self._kept = None
-            self._kept = sections, read_sections(self._volume, sections.start, sections.stop)
+            values = read_sections(self._volume, sections.start, sections.stop)
+            self._kept = sections, self._defects.hide_in(values, (sections.start, 0, 0)) if self._defects else values
         return self._kept[1]
 
 
 class _MappedSlab:
     """A slab of an MRC file; cutting a box of it reads the box."""
 
-    def __init__(self, volume: MrcVolume, sections: slice) -> None:
+    def __init__(self, volume: MrcVolume, sections: slice, defects: Defects | None) -> None:
         self._volume = volume
+        self._defects = defects
         self._first = sections.start
         self.shape = (sections.stop - sections.start, *volume.shape[1:])
 
@@ -82,7 +85,7 @@ class _MappedSlab:
         values = np.empty([part.stop - part.start for part in box], np.float32)
         for number, section in enumerate(range(self._first + z.start, self._first + z.stop)):
             values[number] = self._volume.slab(section, section + 1)[0, y, x]
-        return values
+        return self._defects.hide_in(values, (self._first + z.start, y.start, x.start)) if self._defects else values
 
 
 class Sizes(NamedTuple):
@@ -111,7 +114,8 @@ def correct_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
     Returns
     -------
     dict
-        "tiles" (how many), "tile_shape", "core", "precision", "normalization" and "change" (see `Change.to_record`).
+        "tiles" (how many), "tile_shape", "core", "precision", "normalization", "change" (see `Change.to_record`), and
+        "defects" of the tomogram where it has any.
 
     Raises
     ------
@@ -127,9 +131,12 @@ def correct_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
     volume = open_volume(inputs["tomogram"], parameters.get("bytes"))
     predictor = Predictor(inputs["model"], parameters["batch_size"], devices=parameters.get("gpuID"))
     training_set = predictor.description["training_set"]
-    statistics = _statistics(volume)
+    statistics, defects = _statistics(volume)
+    if defects is not None:
+        defects = defects if training_set.get("padding") == PADDING_EXCLUDED else defects.padding_counted()
     if parameters["dtype"] == "float16":
         _require_float16(volume.path, statistics)
+    statistics = defects.statistics if defects else statistics
     normalization = Normalization.from_statistics(
         statistics,
         training_set["normalization"] == "percentile",
@@ -143,7 +150,7 @@ def correct_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
     region = measured_region(plan.tile_shape, (low, high))
 
     def network_inputs() -> Iterator[tuple[tuple[Tile, Any], NDArray[np.float32]]]:
-        for tile, values in read_tiles(_Slabs(volume), plan, statistics.mean):
+        for tile, values in read_tiles(_Slabs(volume, defects), plan, statistics.mean):
             measured = normalization.apply(values)
             del values  # or it would wait here as long as the tile
             yield (tile, measured if parameters["keep_measured"] else None), measured
@@ -155,7 +162,10 @@ def correct_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
     with _writer(volume, output, parameters) as writer:
         for first, slab in blend(plan, in_background(corrected(), 1)):
             for z in range(0, len(slab), SECTIONS_AT_ONCE):
-                writer.write(first + z, normalization.undo(slab[z : z + SECTIONS_AT_ONCE]))
+                grey = normalization.undo(slab[z : z + SECTIONS_AT_ONCE])
+                if defects is not None:
+                    defects.restore_in(grey, read_sections(volume, first + z, first + z + len(grey)), (first + z, 0, 0))
+                writer.write(first + z, grey)
             del slab  # or it would be kept while the next one is blended
     result = open_ome_zarr(output) if parameters["format"] == "ome-zarr" else open_mrc(output)
     return {
@@ -164,7 +174,8 @@ def correct_tomogram(inputs: Mapping[str, Path], parameters: Mapping[str, Any], 
         "core": sizes.core,
         "precision": predictor.precision,
         "normalization": normalization.to_record(),
-        "change": measured_change(volume, result, (low, high)).to_record(),
+        "change": measured_change(volume, result, (low, high), defects).to_record(),
+        **({"defects": defects.summary()} if defects else {}),
     }
 
 
@@ -208,18 +219,20 @@ def activation_bytes(tile_shape: tuple[int, ...], architecture: Mapping[str, Any
     return math.prod(tile_shape) * architecture["filter_base"] * 4 * 6
 
 
-def _statistics(volume: Volume) -> VolumeStatistics:
-    """Those recorded on conversion, else one pass over the volume.
+def _statistics(volume: Volume) -> tuple[VolumeStatistics, Defects | None]:
+    """Those of all voxels and the defects as recorded on conversion, else from one pass over the volume.
 
     Raises
     ------
     InputError
         A voxel is not a finite number, or all have one value.
     """
-    recorded = getattr(volume, "attributes", {}).get("statistics")
-    if recorded is not None:
-        return VolumeStatistics.from_record(recorded)
-    interior = constant_borders(volume.shape, lambda z: read_sections(volume, z, z + 1)[0])
+    recorded = getattr(volume, "attributes", {})
+    if "defects" in recorded:  # version 0.1.0 did not look for them
+        defects = recorded["defects"]
+        return VolumeStatistics.from_record(recorded["statistics"]), defects and Defects.from_record(defects)
+    section = section_reader(volume)
+    interior = constant_borders(volume.shape, section)
     if interior is None:
         raise InputError(f"{volume.path}: all voxels have one value, there is nothing to correct; reconstruct it again")
     accumulator = StatisticsAccumulator(volume.shape, interior)
@@ -231,7 +244,8 @@ def _statistics(volume: Volume) -> VolumeStatistics:
                 f"{volume.path}: the voxel (z, y, x) = {bad} has the value {slab[z - start, y, x]}; expected finite "
                 "numbers: reconstruct or export the tomogram again"
             )
-    return accumulator.result()
+    statistics = accumulator.result()
+    return statistics, find_defects(accumulator, statistics, section, interior)
 
 
 def _require_float16(path: Path, statistics: VolumeStatistics) -> None:

@@ -12,22 +12,25 @@ from mwr_hpc.io.atomic import disk_full_reported
 from mwr_hpc.io.ome_zarr import open_ome_zarr
 from mwr_hpc.missing_wedge.cube_arrays import FLOAT16_SAFE, CubeWriter
 from mwr_hpc.missing_wedge.mask import load_mask
+from mwr_hpc.numerics.defects import Defects
 from mwr_hpc.numerics.keyed_random import keyed_generator
 from mwr_hpc.numerics.normalization import Normalization
 from mwr_hpc.numerics.sampling import NoPlaceError, Shape, check_sizes, cut_crop, held_out_block, sample_centres
 
 
 class _Interior:
-    """A volume without its constant borders, which hold nothing to learn from; slicing reads."""
+    """A volume without its constant borders, which hold nothing to learn from, and its defects; slicing reads."""
 
-    def __init__(self, volume: Any, box: list[list[int]]) -> None:
+    def __init__(self, volume: Any, box: list[list[int]], defects: Defects | None) -> None:
         self._volume = volume
+        self._defects = defects
         self.start = tuple(start for start, _ in box)
         self.shape: Shape = (box[0][1] - box[0][0], box[1][1] - box[1][0], box[2][1] - box[2][0])
 
     def __getitem__(self, key: tuple[slice, ...]) -> NDArray[Any]:
         shifted = tuple(slice(k.start + start, k.stop + start) for k, start in zip(key, self.start, strict=True))
-        return np.asarray(self._volume[shifted])
+        values = np.asarray(self._volume[shifted])
+        return self._defects.hide_in(values, [part.start for part in shifted]) if self._defects else values
 
 
 def extract_subtomograms(inputs: Mapping[str, Path], parameters: Mapping[str, Any], output: Path) -> dict[str, Any]:
@@ -41,7 +44,8 @@ def extract_subtomograms(inputs: Mapping[str, Path], parameters: Mapping[str, An
     parameters
         `id`, `cube_size`, `crop_size`, `ncube`, `seed`, `normalization` (a `Normalization` record), `hold_out`
         (add crops of a block that training crops avoid, where the volume is large enough), `subtomograms` (the input
-        is itself a sub-tomogram, so crops must lie inside it).
+        is itself a sub-tomogram, so crops must lie inside it), `hide_defects` (replace outliers and padding that
+        the conversion found).
     output
         Zarr array of crops to write, (n, K, K, K) float16, with the tables `valid` (n, 6), the box
         [z0, z1, y0, y1, x0, x1] of each crop that lies inside the tomogram, `centres` (n, 3), and `held_out` (n,),
@@ -60,7 +64,9 @@ def extract_subtomograms(inputs: Mapping[str, Path], parameters: Mapping[str, An
         No space is left.
     """
     tomogram = open_ome_zarr(inputs["tomogram"])
-    interior = _Interior(tomogram.data, tomogram.attributes["interior"])
+    hidden = tomogram.attributes["defects"] if parameters.get("hide_defects") else None
+    defects = Defects.from_record(hidden) if hidden else None
+    interior = _Interior(tomogram.data, tomogram.attributes["interior"], defects)
     mask = None
     if inputs.get("mask") is not None:
         whole = load_mask(inputs["mask"], tomogram.shape)
@@ -71,7 +77,7 @@ def extract_subtomograms(inputs: Mapping[str, Path], parameters: Mapping[str, An
         raise InputError(f"{parameters['id']}: {error}") from error
     centres = np.concatenate([training, held_out])
     normalization = Normalization.from_record(parameters["normalization"])
-    mean = tomogram.attributes["statistics"]["mean"]
+    mean = defects.statistics.mean if defects else tomogram.attributes["statistics"]["mean"]
     size = parameters["crop_size"]
 
     valid = np.empty((len(centres), 6), np.int16)

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mwr_hpc.errors import InputError
-from mwr_hpc.io.mrc import MrcVolume, MrcWriter
-from mwr_hpc.io.volume import Volume, open_volume, read_sections
+from mwr_hpc.io.mrc import MrcWriter
+from mwr_hpc.io.volume import open_volume, section_reader
 from mwr_hpc.numerics.masking import BadVoxelError, MaskTests, mask_slabs
-from mwr_hpc.numerics.normalization import constant_borders
+from mwr_hpc.numerics.padding import constant_borders
 
 
 def make_mask(inputs: Mapping[str, Path], parameters: Mapping[str, Any], output: Path) -> dict[str, Any]:
@@ -41,7 +40,7 @@ def make_mask(inputs: Mapping[str, Path], parameters: Mapping[str, Any], output:
     """
     path = inputs["tomogram"]
     volume = open_volume(path, parameters.get("bytes"))
-    section = _sections(volume)
+    section = section_reader(volume)
     # Padding would make the specimen look denser and more varied than it is.
     interior = constant_borders(volume.shape, section)
     if interior is None:
@@ -75,31 +74,6 @@ def make_mask(inputs: Mapping[str, Path], parameters: Mapping[str, Any], output:
             f"{tests.threshold:g}, --z_crop {tests.z_crop:g}); lower --threshold or --z_crop, or check --contrast"
         )
     return {"share": inside / (volume.shape[0] * height * width)}
-
-
-def _sections(volume: Volume) -> Any:
-    """Return what gives the section at an index; of a memory map no more stays resident than the section."""
-    if isinstance(volume, MrcVolume):
-        return lambda z: read_sections(volume, z, z + 1)[0]
-    return _SectionsOfShards(volume)
-
-
-class _SectionsOfShards:
-    """Sections of an OME-Zarr volume, read a layer of chunks at a time: each read of less would decode them all."""
-
-    LAYER = 64
-
-    def __init__(self, volume: Volume) -> None:
-        self._data = volume.data
-        self._first = -1
-        self._layer: NDArray[Any] = np.empty(0)
-
-    def __call__(self, z: int) -> NDArray[Any]:
-        first = z - z % self.LAYER
-        if first != self._first:
-            self._layer = np.asarray(self._data[first : first + self.LAYER])
-            self._first = first
-        return np.asarray(self._layer[z - first])
 
 
 def _write_empty(writer: MrcWriter, sections: range, height: int, width: int) -> None:

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from mwr_hpc.numerics.outliers import outliers_of
+
 FloatArray = NDArray[np.float32]
 
 WORKING_PIXEL_SIZE = 8.0
@@ -90,6 +92,24 @@ def high_pass(shape: tuple[int, int], pixel_size: float, cutoff: float = HIGH_PA
     return transfer
 
 
+def without_outliers(image: NDArray[Any]) -> NDArray[Any]:
+    """Replace hot pixels and X-ray hits by the median of their neighbours; the same image where there are none.
+
+    A spike is a cross of rings once frequencies are cropped, and a larger standard deviation for all that is real.
+    """
+    outliers = outliers_of(image[None])
+    if not len(outliers):
+        return image
+    cleaned = image.astype(np.float32)
+    outliers.replace_in(cleaned[None], (0, 0, 0))
+    return cleaned
+
+
+def hot_pixels(image: NDArray[Any]) -> int:
+    """Count the pixels that `without_outliers` replaces."""
+    return len(outliers_of(image[None]))
+
+
 def prepare(
     image: NDArray[Any],
     pixel_size: float,
@@ -98,8 +118,8 @@ def prepare(
 ) -> FloatArray:
     """Bring a micrograph to the working pixel size and grey scale.
 
-    A plane is subtracted, frequencies are cropped, slow variations are filtered out, and the values are scaled by the
-    mean and the standard deviation of the central half (of each side).
+    Isolated outliers are replaced, a plane is subtracted, frequencies are cropped, slow variations are filtered out,
+    and the values are scaled by the mean and the standard deviation of the central half (of each side).
 
     Parameters
     ----------
@@ -121,6 +141,7 @@ def prepare(
     """
     height, width = image.shape
     shape = working_shape((height, width), pixel_size, working)
+    image = without_outliers(image)
     spectrum = cropped_spectrum(subtract_plane(np.asarray(image, np.float32)), shape)
     spectrum *= high_pass(shape, working)
     small: FloatArray = fft.irfft2(spectrum, shape, workers=1)

@@ -5,7 +5,8 @@ does) with density positive; its inverse gives a corrected tomogram the grey val
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
@@ -96,7 +97,7 @@ class StatisticsAccumulator:
     shape
         (z, y, x) of the volume.
     interior
-        The part that counts; see `constant_borders`.
+        The part that counts; see `padding.constant_borders`.
     """
 
     def __init__(self, shape: tuple[int, int, int], interior: Box | None = None) -> None:
@@ -110,6 +111,7 @@ class StatisticsAccumulator:
         while math.gcd(self._stride, x[1] - x[0]) > 1:
             self._stride += 1
         self._sections = np.full((depth, 4), np.nan)
+        self._counts = np.full(depth, size)
         self._samples: list[Array] = [np.empty(0, np.float32)] * depth
 
     def add(self, first: int, slab: Array) -> tuple[int, int, int] | None:
@@ -136,19 +138,45 @@ class StatisticsAccumulator:
                 return z, int(y), int(x)
             if not self._z[0] <= z < self._z[1]:
                 continue
-            section = whole[self._section]
-            if section.shape != whole.shape:
-                low, high = float(section.min()), float(section.max())
-            # Sums of squares lose their digits when the mean is large; about a value close to it they do not.
-            pivot = section.mean(dtype=np.float32)
-            centred = section - pivot
-            mean = centred.sum(axis=1).sum(dtype=np.float64) / section.size
-            square = np.einsum("yx,yx->y", centred, centred).sum(dtype=np.float64) / section.size
-            index = z - self._z[0]
-            self._sections[index] = low, high, float(pivot) + mean, max(0.0, square - mean * mean)
-            start = -(index * self._section_size) % self._stride
-            self._samples[index] = section.ravel()[start :: self._stride].copy()
+            self.measure(z, whole)
         return None
+
+    def measure(self, z: int, section: NDArray[np.float32], measured: NDArray[np.bool_] | None = None) -> None:
+        """Take in one section of the part that counts, or take it in anew.
+
+        Parameters
+        ----------
+        z
+            Index of the section in the volume.
+        section
+            Shape (y, x): the whole section, all values usable.
+        measured
+            Shape of the section: the voxels that count; None: all.
+        """
+        values = section[self._section]
+        index = z - self._z[0]
+        start = -(index * self._section_size) % self._stride
+        chosen = slice(start, None, self._stride)
+        sample = values.ravel()[chosen]
+        kept = None if measured is None or measured[self._section].all() else measured[self._section]
+        self._samples[index] = sample.copy() if kept is None else sample[kept.ravel()[chosen]]
+        self._counts[index] = values.size if kept is None else np.count_nonzero(kept)
+        self._sections[index] = _moments(values, kept) if self._counts[index] else (np.inf, -np.inf, 0.0, 0.0)
+
+    def copy(self) -> "StatisticsAccumulator":
+        """Return another accumulator of the same sections."""
+        other = copy(self)
+        other._sections, other._counts, other._samples = self._sections.copy(), self._counts.copy(), [*self._samples]
+        return other
+
+    @property
+    def count(self) -> int:
+        """Number of voxels that count so far."""
+        return int(self._counts.sum())
+
+    def extremes(self) -> NDArray[np.float64]:
+        """Return the minimum and the maximum of every section of the part that counts, (n, 2)."""
+        return self._sections[:, :2].copy()
 
     def result(self) -> VolumeStatistics:
         """Return the statistics of the whole volume.
@@ -161,73 +189,37 @@ class StatisticsAccumulator:
         low, high, mean, variance = self._sections.T
         if np.isnan(low).any():
             raise RuntimeError(f"{int(np.isnan(low).sum())} of {len(low)} sections were not added")
-        whole = float(mean.mean())
+        average = np.mean if (self._counts == self._section_size).all() else self._weighted_mean
+        whole = float(average(mean))
         sample = np.concatenate(self._samples)
         quantiles = np.percentile(sample, PERCENTILES).astype(np.float64)
         quantiles[[0, -1]] = low.min(), high.max()
         return VolumeStatistics(
-            count=len(low) * self._section_size,
+            count=self.count,
             mean=whole,
-            std=math.sqrt(float(np.mean(variance + (mean - whole) ** 2))),
+            std=math.sqrt(float(average(variance + (mean - whole) ** 2))),
             minimum=float(low.min()),
             maximum=float(high.max()),
             quantiles=tuple(quantiles.tolist()),
         )
 
-
-def constant_borders(shape: tuple[int, int, int], section: Callable[[int], Array]) -> Box | None:
-    """Find the part of a volume inside its constant borders: planes of one value that a program padded or masked.
-
-    Where there are none, the first, the last and the middle section are all that is read.
-
-    Parameters
-    ----------
-    shape
-        (z, y, x) of the volume.
-    section
-        Gives the section (y, x) at an index z.
-
-    Returns
-    -------
-    Box or None
-        ((z0, z1), (y0, y1), (x0, x1)), half open; None when every voxel has the same value.
-    """
-    depth, height, width = shape
-    # The faces at index 0 share one corner and those at the end another, so each value is known beforehand.
-    first, last = section(0)[0, 0], section(depth - 1)[-1, -1]
-    above = _leading(np.all(section(z) == first) for z in range(depth))
-    if above == depth:
-        return None
-    below = _leading(np.all(section(z) == last) for z in reversed(range(depth)))
-    sides = np.array([height, height, width, width])
-    for z in (depth // 2, *range(depth)):
-        voxels = section(z)
-        other_than_first, other_than_last = voxels != first, voxels != last
-        of_this = [
-            _leading(~other_than_first.any(axis=1)),
-            _leading(~other_than_last.any(axis=1)[::-1]),
-            _leading(~other_than_first.any(axis=0)),
-            _leading(~other_than_last.any(axis=0)[::-1]),
-        ]
-        sides = np.minimum(sides, of_this)
-        if not sides.any():
-            break
-    top, bottom, left, right = (int(side) for side in sides)
-    box = ((above, depth - below), (top, height - bottom), (left, width - right))
-    # Two flat halves, say: nothing is left, so nothing of it is a border.
-    if any(start >= stop for start, stop in box):
-        return (0, depth), (0, height), (0, width)
-    return box
+    def _weighted_mean(self, values: Array) -> Any:
+        return np.average(values, weights=self._counts)
 
 
-def _leading(flags: Iterable[Any]) -> int:
-    """Count the true values before the first false one."""
-    count = 0
-    for flag in flags:
-        if not flag:
-            break
-        count += 1
-    return count
+def _moments(values: NDArray[np.float32], kept: NDArray[np.bool_] | None) -> tuple[float, float, float, float]:
+    """Minimum, maximum, mean and variance of values (y, x); of those that are kept where not all are."""
+    if kept is None:
+        low, high, pivot, count = values.min(), values.max(), values.mean(dtype=np.float32), values.size
+        centred = values - pivot
+    else:
+        some = values[kept]
+        low, high, pivot, count = some.min(), some.max(), some.mean(dtype=np.float32), some.size
+        centred = np.where(kept, values - pivot, np.float32(0))
+    # Sums of squares lose their digits when the mean is large; about a value close to it they do not.
+    mean = centred.sum(axis=1).sum(dtype=np.float64) / count
+    square = np.einsum("yx,yx->y", centred, centred).sum(dtype=np.float64) / count
+    return float(low), float(high), float(pivot) + mean, max(0.0, square - mean * mean)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from mwr_hpc.numerics.normalization import LARGEST_VALUE, Box
+from mwr_hpc.numerics.outliers import outliers_of
 from mwr_hpc.numerics.wedge import TiltRange
 
 Array = NDArray[Any]
@@ -29,6 +30,23 @@ ROWS = 64
 
 FREQUENCIES = (0.1, 0.42)
 """Cycles per voxel: below, a degree is too narrow to resolve; beyond, many programs filter."""
+
+MIDDLE, HIGH = 0.24, 0.34
+"""Cycles per voxel between which the power of noise hardly falls in a reconstruction; beyond, filters of weighted
+back-projections end."""
+
+BAND = 0.04
+"""Half the width, in cycles per voxel, of the bands around both."""
+
+FALL, ZERO = -0.5, -4.0
+"""Decimal logarithms: of the power at HIGH over that at MIDDLE, and over the largest at low frequencies, below which a
+volume was filtered. Real and simulated reconstructions had -0.3 and -2 at least (docs/preparation.md)."""
+
+STEEP = 30
+"""Degrees from the plane without tilt up to which power is measured in every tomogram."""
+
+FEWEST = 6
+"""Coefficients that a band must have for its power to be known."""
 
 SHELLS = 16
 HALF_POWER = np.log(2.0)
@@ -74,11 +92,19 @@ class WedgeEvidence:
     """The angular profiles of a volume's power, and the emptiest sector in each, by plane (see `PLANES`).
 
     A profile has one value a degree, from -90 on: the mean logarithm of the power relative to the mean of its
-    frequency.
+    frequency. `fall` and `zero` are decimal logarithms of the power at HIGH, in measured directions: over that at
+    MIDDLE, and over the largest at low frequencies; 0 where a volume is too small for them.
     """
 
     profiles: dict[str, Profile]
     gaps: dict[str, Gap]
+    fall: float = 0.0
+    zero: float = 0.0
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether high frequencies have less power than any reconstruction's noise would give them."""
+        return self.fall < FALL or self.zero < ZERO
 
     @property
     def plane(self) -> str | None:
@@ -136,7 +162,8 @@ def find_wedge(volume: Any) -> WedgeEvidence | None:
         return None
     sizes = [min(BLOCK, size) for size in volume.shape]
     profiles = {name: _angular_profile(powers[name], sizes[axes[1]]) for name, axes in PLANES.items()}
-    return WedgeEvidence(profiles, {name: _emptiest_sector(profile) for name, profile in profiles.items()})
+    gaps = {name: _emptiest_sector(profile) for name, profile in profiles.items()}
+    return WedgeEvidence(profiles, gaps, *_falls(powers["zx"], sizes[2]))
 
 
 def _blocks(volume: Any) -> Iterator[tuple[NDArray[np.float32], Box]]:
@@ -149,9 +176,10 @@ def _blocks(volume: Any) -> Iterator[tuple[NDArray[np.float32], Box]]:
     for first_y in y:
         for first_x in x:
             corner = (z[len(z) // 2], first_y, first_x)
-            read = np.asarray(volume[tuple(slice(start, start + BLOCK) for start in corner)], np.float32)
+            read = np.array(volume[tuple(slice(start, start + BLOCK) for start in corner)], np.float32)
             if not np.abs(read).max() <= LARGEST_VALUE:
                 raise ValueError(f"values that are not finite or beyond {LARGEST_VALUE:g}")
+            outliers_of(read).replace_in(read, (0, 0, 0))
             box = _inside_borders(read)
             if min(stop - start for start, stop in box) < SMALLEST:
                 continue
@@ -215,6 +243,24 @@ def _angular_profile(power: Array, width: int) -> Profile:
     total, count = (ndimage.uniform_filter1d(array, 3, mode="wrap") for array in (total, count))
     known = np.flatnonzero(count > 0.1)
     return np.interp(np.arange(180), known, total[known] / count[known], period=180)
+
+
+def _falls(power: Array, width: int) -> tuple[float, float]:
+    """Decimal logarithms of the power at HIGH over that at MIDDLE and over the largest below, where measured."""
+    across, along = fft.fftfreq(power.shape[0])[:, None], fft.rfftfreq(width)[None, :]
+    frequency = np.hypot(across, along)
+    measured = np.abs(across) <= along * np.tan(np.radians(STEEP))
+
+    def typical(middle: float) -> float | None:
+        chosen = power[measured & (np.abs(frequency - middle) <= BAND)]
+        return float(np.median(chosen)) if len(chosen) >= FEWEST else None
+
+    middle, high = typical(MIDDLE), typical(HIGH)
+    if middle is None or high is None:
+        return 0.0, 0.0
+    low = max([middle, *(typical(lower) or 0.0 for lower in np.arange(BAND, MIDDLE, BAND).tolist())])
+    smallest = float(np.finfo(np.float64).tiny)
+    return float(np.log10(max(high, smallest) / max(middle, smallest))), float(np.log10(max(high, smallest) / low))
 
 
 def _emptiest_sector(profile: Profile) -> Gap:

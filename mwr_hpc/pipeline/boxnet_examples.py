@@ -22,6 +22,7 @@ from mwr_hpc.pipeline.makers import remove_damaged
 from mwr_hpc.pipeline.receipts import fingerprint
 from mwr_hpc.pipeline.result_folder import book_of, working_in
 from mwr_hpc.pipeline.stages import Outcome, nothing_usable
+from mwr_hpc.pipeline.telling_defects import tell_hot_pixels
 from mwr_hpc.pipeline.units import Unit, longest_names, require_own_targets
 from mwr_hpc.run_directory import STATE_FOLDER
 
@@ -168,6 +169,7 @@ def _run(
             (store / INDEX).unlink(missing_ok=True)
         with pool(workers) as running:
             done = runner.run(STAGE, units, running)
+            tell_hot_pixels(done, emit)
     outside = {name: int(count) for name, receipt in done.items() if (count := receipt.figures.get(OUTSIDE_COUNT))}
     if outside:
         emit(excluded_notice(outside))

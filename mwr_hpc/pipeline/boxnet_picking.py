@@ -28,6 +28,7 @@ from mwr_hpc.pipeline.quarantine import Quarantine
 from mwr_hpc.pipeline.receipts import ReceiptBook, checksum, fingerprint
 from mwr_hpc.pipeline.stages import Outcome, StageRunner, nothing_usable
 from mwr_hpc.pipeline.sweep import Share, locked, quarantine_of
+from mwr_hpc.pipeline.telling_defects import tell_hot_pixels
 from mwr_hpc.pipeline.units import Claim, Unit, longest_names, partials_removed
 
 
@@ -161,7 +162,9 @@ class Runner:
         stage, place = units[0].stage, self.place
         quarantine = quarantine_of(self.folder.state, stage)
         runner = StageRunner(self.book, quarantine, self.claim, place.logs, place.emit, place.should_stop, self.makers)
-        return set(runner.run(stage, units, pool))
+        done = runner.run(stage, units, pool)
+        tell_hot_pixels(done, place.emit)
+        return set(done)
 
 
 def _read_model(settings: PickSettings) -> Model:

@@ -15,6 +15,7 @@ from mwr_hpc.pipeline.assumptions import tell_assumptions
 from mwr_hpc.pipeline.receipts import fingerprint
 from mwr_hpc.pipeline.result_folder import book_of, working_in
 from mwr_hpc.pipeline.stages import Outcome, nothing_usable
+from mwr_hpc.pipeline.telling_defects import tell_defects
 from mwr_hpc.pipeline.training_units import stated_bytes
 from mwr_hpc.pipeline.units import Unit, require_own_targets
 
@@ -72,6 +73,7 @@ def convert(settings: ConvertSettings, emit: Emit, should_stop: ShouldStop) -> O
             local_pool(min(settings.preprocessing_ncpus or available_cores(), len(units))) as pool,
         ):
             done = runner.run("convert", units, pool)
+            tell_defects(done, emit)
         failed |= runner.quarantine.reasons(cohort.ids)
     if not done:
         raise nothing_usable("inputs could be converted", failed)

@@ -37,6 +37,7 @@ from mwr_hpc.pipeline.starting import (
     with_ranks,
     write_unusable,
 )
+from mwr_hpc.pipeline.telling_defects import tell_defects
 from mwr_hpc.pipeline.training_units import TrainingUnits, newest_trained, own_models
 from mwr_hpc.pipeline.units import Claim, Unit
 from mwr_hpc.pipeline.untrained import differences
@@ -144,6 +145,8 @@ class _Job:
         conversions, kept = self.units.conversions(self.cohort.entries)
         tell_kept_readings(kept, self.emit)
         converted = self._stage("convert", conversions)
+        if self.settings.begun_by:
+            tell_defects(converted, self.emit)
         held_out = self.units.held_out(sorted(converted))
         entries = [entry for entry in self.cohort.entries if entry.id in converted]
         extracted = self._stage("extract", self.units.extractions(entries, converted, held_out))

@@ -19,7 +19,7 @@ from mwr_hpc.io.volume import Volume, open_volume, read_sections
 from mwr_hpc.missing_wedge.entries import TomogramEntry
 from mwr_hpc.missing_wedge.extract import draw_centres
 from mwr_hpc.missing_wedge.mask import load_mask
-from mwr_hpc.numerics.normalization import constant_borders
+from mwr_hpc.numerics.padding import constant_borders
 from mwr_hpc.numerics.rotation import turned_regions
 from mwr_hpc.pipeline import plan_memory as memory
 from mwr_hpc.pipeline import plan_sizes as sizes

@@ -30,6 +30,7 @@ from mwr_hpc.pipeline.receipts import ReceiptBook, checksum, fingerprint
 from mwr_hpc.pipeline.stages import Outcome, StageRunner, nothing_usable
 from mwr_hpc.pipeline.starting import write_unusable
 from mwr_hpc.pipeline.sweep import Planned, Share, locked, quarantine_of, require_own_tables, write_results
+from mwr_hpc.pipeline.telling_defects import tell_defects
 from mwr_hpc.pipeline.training_units import stated_bytes, stated_voxel_size
 from mwr_hpc.pipeline.units import Claim, Unit, partials_removed, require_own_targets
 from mwr_hpc.run_directory import STATE_FOLDER, UNUSABLE
@@ -194,6 +195,7 @@ def _correct(
         quarantine = quarantine_of(state, stage)
         runner = StageRunner(book, quarantine, claim, place.logs, place.emit, place.should_stop)
         done = runner.run(stage, [one.unit for one in planned], pool)
+        tell_defects(done, place.emit)
         results += [one.unit.target for one in planned if one.unit.name in done]
         warn_of_little_change(done, settings.keep_measured, place.emit)
         figures = [figure_of(one.unit, book, done[one.unit.name]) for one in planned if one.unit.name in done]

@@ -27,6 +27,9 @@ from mwr_hpc.training.model_file import read_model
 DEFAULT_TILT_RANGE = (-60.0, 60.0)
 """Of a tomogram for which neither the command nor a list gives one."""
 
+RULES = "0.2"
+"""What a new run notes as `begun_by`, so that later versions go on with it by the same rules."""
+
 
 def tell_unused_input(settings: TrainSettings, emit: Emit) -> None:
     """Warn of a folder that is given but not used: command lines for MWR name both."""
@@ -201,8 +204,11 @@ def freeze_settings(settings: TrainSettings, run: RunDirectory, emit: Emit) -> T
     frozen = freeze(
         settings,
         run.config,
-        lambda: resolve_hardware(settings.precision, settings.deterministic, settings.kernel),
-        {"precision": "auto", "deterministic": None},
+        lambda: {
+            **resolve_hardware(settings.precision, settings.deterministic, settings.kernel),
+            "begun_by": RULES,
+        },
+        {"precision": "auto", "deterministic": None, "begun_by": None},
         lambda before: _moved(before, run),
     )
     if not (frozen.slurm or frozen.in_allocation):

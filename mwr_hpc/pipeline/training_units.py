@@ -94,6 +94,7 @@ class TrainingUnits:
                 "normalization": normalization.to_record(),
                 "hold_out": not whole and not self.settings.datas_are_subtomos,
                 "subtomograms": self.settings.datas_are_subtomos,
+                **({"hide_defects": True} if self._hidden(converted[entry.id]) else {}),
             },
             target=self.run.subtomograms(entry.id),
         )
@@ -105,12 +106,16 @@ class TrainingUnits:
             return Normalization.from_statistics(statistics, self.settings.normalize_percentile, self.settings.contrast)
 
         statistics = {
-            identifier: VolumeStatistics.from_record(receipt.figures["statistics"])
+            identifier: VolumeStatistics.from_record((self._hidden(receipt) or receipt.figures)["statistics"])
             for identifier, receipt in converted.items()
         }
         if self.settings.datas_are_subtomos:
             return dict.fromkeys(statistics, chosen(VolumeStatistics.pooled(list(statistics.values()))))
         return {identifier: chosen(one) for identifier, one in statistics.items()}
+
+    def _hidden(self, converted: Receipt) -> dict[str, Any] | None:
+        """The defects of a tomogram that the network shall not see; a run that version 0.1.0 began shows it all."""
+        return converted.figures.get("defects") if self.settings.begun_by else None
 
     def pairs(self, entry: TomogramEntry, iteration: int, extracted: Receipt, predicted: Receipt | None) -> Unit:
         """The rotated-wedge pairs of one tomogram in one iteration."""
@@ -142,6 +147,7 @@ class TrainingUnits:
             "voxel_size": sorted(voxel_sizes)[0],
             "normalization": "percentile" if self.settings.normalize_percentile else "mean and standard deviation",
             "contrast": self.settings.contrast,
+            **({"padding": "excluded"} if self.settings.begun_by else {}),
         }
 
     def train(

@@ -108,7 +108,8 @@ class _Run:
     def complete(self) -> list[Curve]:
         self._resume()
         if self.step == 0 and self.schedule.judge is not None:
-            self.curves.append({"epoch": 0, "validation_loss": self._validation_loss(), **self.schedule.judge()})
+            validation_loss, figures = self._judged()
+            self.curves.append({"epoch": 0, "validation_loss": validation_loss, **figures})
         per_epoch = self.schedule.sampler.steps
         while self.step < self.schedule.steps:
             epoch = self.step // per_epoch + 1
@@ -197,17 +198,18 @@ class _Run:
     def _finish_epoch(self, epoch: int, clock: _Clock) -> None:
         mean = self.loss_sum / self.weight_sum if self.weight_sum else 0.0
         seconds = max(time.perf_counter() - clock.started, 1e-9)
+        validation_loss, figures = self._judged()
         event = EpochFinished(
             iteration=self.schedule.sampler.iteration,
             epoch=epoch,
             epochs=self.schedule.epochs,
             loss=mean,
-            validation_loss=self._validation_loss(),
+            validation_loss=validation_loss,
             samples_per_second=clock.samples / seconds,
             input_wait=clock.input_wait / seconds,
             compute=clock.compute / seconds,
             allreduce=clock.allreduce / seconds,
-            figures=self.schedule.judge() if self.schedule.judge is not None else {},
+            figures=figures,
         )
         self.curves.append(curve_record(event))
         self.loss_sum = self.weight_sum = 0.0
@@ -219,9 +221,12 @@ class _Run:
         if float(stop[0]) and self.step < self.schedule.steps:
             self._stop()
 
-    def _validation_loss(self) -> float | None:
+    def _judged(self) -> tuple[float | None, dict[str, float]]:
+        """The validation loss and what else is told, of the model that the training would end with now."""
         size = self.schedule.sampler.batch_size // self.communicator.size
-        return mean_loss(self.engine, self.source, self.schedule.validation, size)
+        with self.engine.averaged():
+            loss = mean_loss(self.engine, self.source, self.schedule.validation, size)
+            return loss, self.schedule.judge() if self.schedule.judge is not None else {}
 
     def _stop(self) -> None:
         self.communicator.barrier()

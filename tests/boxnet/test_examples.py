@@ -64,7 +64,7 @@ def store_of(path: Path, examples: list[Example], **options: Any) -> ExampleStor
 def test_an_example_holds_what_each_part_of_the_program_says(inputs: dict[str, Path | None], tmp_path: Path) -> None:
     entry = prepare_example(inputs, PARAMETERS, tmp_path / "store" / "mic")
     assert (entry["name"], entry["particles"], entry["masked"], entry["source"]) == ("mic", 3, True, "mic.mrc")
-    write_index(tmp_path / "store", [Entry(**entry)], 8.0, val_fraction=0)
+    write_index(tmp_path / "store", [Entry.from_figures(entry)], 8.0, val_fraction=0)
     store = ExampleStore(tmp_path / "store")
     read = store.read("mic")
     np.testing.assert_allclose(read.image, prepare(IMAGE, 4.0), atol=2e-3)
@@ -98,7 +98,7 @@ def test_important_and_uncertain_places_weigh(inputs: dict[str, Path | None], tm
     write_picks(tmp_path / "u.star", [60], [50], "mic.mrc")
     more = inputs | {"important": tmp_path / "i.star", "uncertain": tmp_path / "u.star"}
     entry = prepare_example(more, PARAMETERS | {"important_weight": 7.0}, tmp_path / "store" / "mic")
-    write_index(tmp_path / "store", [Entry(**entry)], 8.0, val_fraction=0)
+    write_index(tmp_path / "store", [Entry.from_figures(entry)], 8.0, val_fraction=0)
     weights = ExampleStore(tmp_path / "store").read("mic").weights
     assert (weights[15, 10], weights[25, 30], weights[0, 59]) == (7, 0, 1)
 

@@ -155,8 +155,8 @@ def test_simulation_takes_what_the_simulator_takes():
 
 def test_every_option_is_described():
     for settings in COMMANDS.values():
-        for name, field in settings.model_fields.items():
+        for name, field in settings.options().items():
             assert field.description, name
             assert option_info(field).group, name
             assert field.description.endswith((".", ")")), name
-        assert len(settings.spellings()) == sum(1 + len(option_info(f).aliases) for f in settings.model_fields.values())
+        assert len(settings.spellings()) == sum(1 + len(option_info(f).aliases) for f in settings.options().values())

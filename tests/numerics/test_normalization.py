@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mwr_hpc.numerics import normalization
-from mwr_hpc.numerics.normalization import Normalization, StatisticsAccumulator, VolumeStatistics, constant_borders
+from mwr_hpc.numerics.normalization import Normalization, StatisticsAccumulator, VolumeStatistics
+from mwr_hpc.numerics.padding import constant_borders
 
 
 def measure(volume: np.ndarray, slab: int = 3, interior: normalization.Box | None = None) -> VolumeStatistics:

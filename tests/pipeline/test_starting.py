@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from mwr_hpc.config.loading import resolve
 from mwr_hpc.config.schema import TrainSettings
 from mwr_hpc.errors import ConfigError
 from mwr_hpc.events import ignore
@@ -23,3 +24,23 @@ def test_a_run_whose_gradients_were_unsound_does_not_go_on(monkeypatch: pytest.M
         else:
             with pytest.raises(ConfigError, match="in another --run_dir"):
                 freeze_settings(settings, run_directory, ignore)
+
+
+def test_a_run_keeps_the_rules_of_the_version_that_began_it(tmp_path: Path) -> None:
+    settings = TrainSettings(input_dir=Path("in"), run_dir=tmp_path)
+    run = RunDirectory(tmp_path)
+    assert freeze_settings(settings, run, ignore).begun_by == "0.2"
+    assert freeze_settings(settings, run, ignore).begun_by == "0.2"
+    lines = run.config.read_text().splitlines(keepends=True)
+    of_0_1_0 = "".join(line for line in lines if not line.startswith("begun_by"))
+    run.config.write_text(of_0_1_0)
+    assert freeze_settings(settings, run, ignore).begun_by is None
+    assert run.config.read_text() == of_0_1_0
+
+
+def test_the_rules_are_no_option(tmp_path: Path) -> None:
+    assert "begun_by" not in TrainSettings.spellings()
+    run = RunDirectory(tmp_path)
+    freeze_settings(TrainSettings(input_dir=tmp_path, run_dir=tmp_path), run, ignore)
+    again = resolve(TrainSettings, config=run.config)  # a run's configuration serves another run
+    assert again.settings.begun_by is None

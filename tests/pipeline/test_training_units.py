@@ -108,3 +108,20 @@ def test_what_version_0_1_0_has_converted_as_signed_stays_in_its_run(tmp_path, m
     assert made.key in {unit.key for unit in conversions}
     stated = [replace(entry, stated_signedness="unsigned") for entry in entries.values()]
     assert some.conversions(stated)[1] == []
+
+
+def test_a_run_that_0_1_0_began_keeps_its_statistics_and_its_keys() -> None:
+    receipts = converted(1, 5)
+    plain = receipts["a"].figures["statistics"]
+    receipts["a"].figures["defects"] = {"statistics": plain | {"mean": 3.0}, "outliers": 1}
+    for receipt in receipts.values():
+        receipt.key = "key"
+    entries = [replace(ENTRY, id=name) for name in "ab"]
+    old, new = units(), units(begun_by="0.2")
+    assert [old.normalizations(receipts)[name].offset for name in "ab"] == [1, 5]
+    assert [new.normalizations(receipts)[name].offset for name in "ab"] == [3, 5]
+    assert "padding" not in old.training_set(entries, receipts)
+    assert new.training_set(entries, receipts)["padding"] == "excluded"
+    before, after = (one.extractions(entries, receipts, frozenset()) for one in (old, new))
+    assert "hide_defects" not in before[0].parameters and after[0].parameters["hide_defects"] is True
+    assert before[1].key == after[1].key  # of a sound tomogram nothing has changed
