@@ -5,7 +5,6 @@ import signal
 import subprocess
 from pathlib import Path
 
-import psutil
 import pytest
 
 import killing
@@ -14,6 +13,7 @@ from launching import is_alive, wait_until
 from mwr_hpc.cluster.local_pool import local_pool
 from mwr_hpc.errors import ClusterError
 from mwr_hpc.events import never
+from worker_runs import contents, python_set_up, workers_of
 
 SLOW_START = """
 import os, time
@@ -22,26 +22,6 @@ if os.path.exists(os.environ["SLOWLY"]):
 """
 GIVEN_UP_SOON = {"DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "1s"}
 """Dask's own watcher, which waits for 15 s otherwise, gives up before such a start is over."""
-
-
-def python_set_up(folder: Path, text: str) -> Path:
-    """Let every Python that finds `folder` on its path run `text` when it starts."""
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(text)
-    return folder
-
-
-def workers_of(pid: int) -> list[psutil.Process]:
-    """The worker processes of a coordinator, this version's or 0.1.0's."""
-    words = {"mwr_hpc.cluster.worker_process", "--multiprocessing-fork"}
-    return [child for child in psutil.Process(pid).children(recursive=True) if words & set(child.cmdline())]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """What was converted: all chunks of all arrays."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("*.zarr/**/c/**/*") if path.is_file()
-    }
 
 
 def test_workers_killed_while_starts_are_slow_come_back_and_the_result_is_the_same(tmp_path: Path) -> None:

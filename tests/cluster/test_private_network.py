@@ -30,6 +30,7 @@ print(os.readlink("/proc/self/ns/net"), os.getuid(), [name for _, name in socket
 """
 
 
+@pytest.mark.needs("network_namespaces")
 def test_ranks_reach_one_another_in_a_network_of_their_own(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with private_network() as network:

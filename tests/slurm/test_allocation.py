@@ -56,6 +56,7 @@ def test_workers_run_on_all_nodes_of_the_allocation(slurm: VirtualSlurm, tmp_pat
     assert len(nodes) == 2
 
 
+@pytest.mark.soak
 def test_a_node_whose_workers_are_killed_gets_others(slurm: VirtualSlurm, tmp_path: Path) -> None:
     job = in_allocation(
         slurm,

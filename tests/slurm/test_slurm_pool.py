@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from launching import wait_until
+from launching import is_alive, wait_until
 from mwr_hpc.cluster import worker_jobs
 from mwr_hpc.cluster.job_name import JobName
 from mwr_hpc.cluster.slurm import Slurm
@@ -121,6 +121,21 @@ def test_lost_worker_is_replaced_and_its_unit_done_elsewhere(slurm: VirtualSlurm
         rest = list(ends)
         assert [end.error for end in rest if end.error] == []
         assert sorted(end.task for end in [first, *rest]) == list(range(9))
+
+
+@pytest.mark.soak
+def test_a_killed_nanny_leaves_no_worker_and_its_job_is_replaced(pools: Pools) -> None:
+    with pools.open() as pool:
+        ends = pool.run(partial(node_of, 2.0), range(12), never)
+        first = next(ends)
+        nanny = next(one for one in psutil.process_iter() if is_of(pools, one))
+        workers = nanny.children(recursive=True)
+        assert workers
+        nanny.kill()
+        wait_until(lambda: not any(is_alive(worker.pid) for worker in workers), "a worker outlived its nanny")
+        rest = list(ends)
+        assert [end.error for end in rest if end.error] == []
+        assert sorted(end.task for end in [first, *rest]) == list(range(12))
 
 
 def test_cancelled_worker_job_is_replaced(slurm: VirtualSlurm, pools: Pools) -> None:
