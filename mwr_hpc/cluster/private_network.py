@@ -25,6 +25,8 @@ SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 
 READY = b"ready"
 
+STDOUT = 1
+
 
 class NoPrivateNetworkError(Exception):
     """The kernel refuses; the text says why."""
@@ -91,10 +93,14 @@ def _hold() -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
             fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", IFF_UP))
     except OSError as error:
-        print(error.strerror, flush=True)
+        _say(str(error.strerror).encode())
         return
-    print(READY.decode(), flush=True)
+    _say(READY)
     sys.stdin.read()
+
+
+def _say(line: bytes) -> None:
+    os.write(STDOUT, line + b"\n")
 
 
 def _call(function: str, *arguments: int) -> None:
