@@ -18,19 +18,19 @@ from worker_runs import contents, python_set_up, workers_of
 SLOW_START = """
 import os, time
 if os.path.exists(os.environ["SLOWLY"]):
-    time.sleep(3)
+    time.sleep({seconds})
 """
 GIVEN_UP_SOON = {"DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "1s"}
 """Dask's own watcher, which waits for 15 s otherwise, gives up before such a start is over."""
 
 
 def test_workers_killed_while_starts_are_slow_come_back_and_the_result_is_the_same(tmp_path: Path) -> None:
-    for number in range(6):
-        volume(tmp_path / f"in/t{number}.mrc", shape=(48, 200, 200), seed=number)
+    for number in range(8):
+        volume(tmp_path / f"in/t{number}.mrc", shape=(48, 160, 160), seed=number)
     words = ["convert", tmp_path / "in", "--preprocessing_ncpus", 2, "--out"]
     killing.run_well([*words, tmp_path / "undisturbed"])
     slowly = tmp_path / "slowly"
-    search = f"{python_set_up(tmp_path / 'site', SLOW_START)}:{os.environ.get('PYTHONPATH', '')}"
+    search = f"{python_set_up(tmp_path / 'site', SLOW_START.format(seconds=8))}:{os.environ.get('PYTHONPATH', '')}"
     environment = os.environ | GIVEN_UP_SOON | {"SLOWLY": str(slowly), "PYTHONPATH": search}
     with (tmp_path / "log").open("w") as stream:
         run = subprocess.Popen(
@@ -53,7 +53,7 @@ def test_workers_end_with_a_killed_coordinator_even_while_they_start(tmp_path: P
     volume(tmp_path / "in/a.mrc")
     slowly = tmp_path / "slowly"
     slowly.touch()
-    search = f"{python_set_up(tmp_path / 'site', SLOW_START)}:{os.environ.get('PYTHONPATH', '')}"
+    search = f"{python_set_up(tmp_path / 'site', SLOW_START.format(seconds=2))}:{os.environ.get('PYTHONPATH', '')}"
     run = subprocess.Popen(
         [*killing.PROGRAM, "convert", str(tmp_path / "in"), "--out", str(tmp_path / "out")],
         env=os.environ | {"SLOWLY": str(slowly), "PYTHONPATH": search},
