@@ -33,13 +33,14 @@ def require_other_user() -> None:
 
 
 def as_other_user(*words: object) -> list[str]:
-    """Command line of a process of another user."""
+    """Command line of a program of another user."""
     return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *map(str, words)]
 
 
 def attack(ports: list[int], folder: Path) -> list[str]:
     """Try all ports and files as another user; return what was achieved."""
-    words = as_other_user(sys.executable, __file__, folder, *ports)
+    # It becomes the other user by itself: that user need not be able to read this Python.
+    words = [sys.executable, __file__, str(folder), *map(str, ports)]
     ended = subprocess.run(words, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, ended.stderr
     found = json.loads(ended.stdout)
@@ -58,10 +59,10 @@ def shared_temporary_folder() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def listeners(pid: int) -> dict[int, list[Any]]:
-    """Addresses on which a process and those that it started listen, by process."""
+def listeners(pid: int, children: bool = True) -> dict[int, list[Any]]:
+    """Addresses on which a process, and those that it started, listen, by process."""
     found = {}
-    for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
+    for process in [psutil.Process(pid), *(psutil.Process(pid).children(recursive=True) if children else [])]:
         with contextlib.suppress(psutil.NoSuchProcess):
             listening = [one.laddr for one in process.net_connections("inet") if one.status == psutil.CONN_LISTEN]
             if listening:
@@ -148,14 +149,23 @@ def _readable(folder: Path) -> list[str]:
     return found
 
 
+def _become_other_user() -> None:
+    os.setgroups([])
+    os.setresgid(NOBODY, NOBODY, NOBODY)
+    os.setresuid(NOBODY, NOBODY, NOBODY)
+
+
 def main(folder: Path, ports: list[int]) -> None:
-    readable = _readable(folder)
     with tempfile.TemporaryDirectory() as own:
-        os.environ["TMPDIR"] = own
-        tempfile.tempdir = None
+        tempfile.tempdir = own
         contexts = _contexts(Path(own))
         control = ["control"] if asyncio.run(_control()) else ["the attempts do not work"]
-        print(json.dumps([*control, *asyncio.run(_achieved(ports, contexts)), *readable]))
+        child = os.fork()
+        if child == 0:
+            _become_other_user()
+            print(json.dumps([*control, *asyncio.run(_achieved(ports, contexts)), *_readable(folder)]), flush=True)
+            os._exit(0)
+        os.waitpid(child, 0)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
+from mwr_hpc.cluster.private_network import joining_argv
 from mwr_hpc.cluster.rank_environment import MEETING, RANK, RANKS, local_threads, thread_environment
 from mwr_hpc.errors import ClusterError, InputError, StopRequested
 from mwr_hpc.events import ShouldStop, never
@@ -43,6 +44,7 @@ def run_ranks(
     show: Callable[[str], None],
     quoted: Callable[[str], bool] = lambda line: True,
     should_stop: ShouldStop = never,
+    network: Sequence[int] = (),
 ) -> None:
     """Run `ranks` copies of a program, each of which finds its place by `rank_environment.accept_rank`.
 
@@ -65,6 +67,8 @@ def run_ranks(
     should_stop
         Asked all the time; once it is true every rank gets SIGTERM, and is expected to agree with the others on a
         step to stop after, and to exit with 0 or 85.
+    network
+        Descriptors of a `private_network` that the ranks join; none: they stay in this process's.
 
     Raises
     ------
@@ -79,11 +83,14 @@ def run_ranks(
     environment |= {RANKS: str(ranks), MEETING: str(meeting_folder / f"rendezvous-{uuid.uuid4().hex}")}
     environment["PYTHONUNBUFFERED"] = "1"  # the last words of a killed rank count
     command = [sys.executable, "-m", "mwr_hpc.cluster.tied_process", str(os.getpid()), *argv]
+    if network:
+        command = joining_argv(network, os.getpid(), argv)
     with log.open("a", encoding="utf-8", buffering=1) as record:
         started: list[_Rank] = []
         try:
             for rank in range(ranks):
-                started.append(_Rank(rank, command, environment, record, show if rank == 0 else None, quoted))
+                shown = show if rank == 0 else None
+                started.append(_Rank(rank, command, environment, record, shown, quoted, network))
             codes = _follow(started, should_stop)
         except _RankFailedError as failure:
             kind = InputError if failure.code == InputError.exit_code else ClusterError
@@ -151,6 +158,7 @@ class _Rank:
         record: IO[str],
         show: Callable[[str], None] | None,
         quoted: Callable[[str], bool],
+        inherited: Sequence[int],
     ) -> None:
         self.rank = rank
         self.record = record
@@ -164,6 +172,7 @@ class _Rank:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            pass_fds=inherited,
             start_new_session=True,  # Ctrl-C is for the launcher, and what the rank starts can be killed with it
         )
         assert self.process.stdout is not None

@@ -142,7 +142,7 @@ class WorkerProcesses:
             self._error = error
             self._leaving.wait()
         finally:
-            self._end_all()
+            self._end([place.process for place in self._places if place.process is not None])
 
     def reconcile(self) -> None:
         """Look once, and do what is to be done.
@@ -178,10 +178,12 @@ class WorkerProcesses:
         since, longest = (
             (place.started, LONGEST_START) if place.last_seen is None else (place.last_seen, LONGEST_ABSENCE)
         )
+        if process.poll() is None and self._takes_too_much(process):
+            process.kill()  # before the system has no memory left
+            process.wait()
+        elif process.poll() is None and now - since > longest:
+            self._end([process])
         code = process.poll()
-        if code is None and (now - since > longest or self._takes_too_much(process)):
-            process.kill()
-            code = process.wait()
         if code is not None:
             place.process = None
             self._count_loss(place, f"{_fate(code)}. {self._last_words(place.name)}")
@@ -213,8 +215,8 @@ class WorkerProcesses:
             return bool(psutil.Process(process.pid).memory_info().rss > LAST_MEMORY * self._memory_limit)
         return False
 
-    def _end_all(self) -> None:
-        running = [place.process for place in self._places if place.process is not None]
+    def _end(self, running: list[subprocess.Popen[bytes]]) -> None:
+        """End processes, gently at first: srun ends its step only when it is asked to."""
         for process in running:
             process.terminate()
         deadline = time.monotonic() + self._farewell

@@ -1,10 +1,12 @@
 """Who trains: this process alone, several ranks on this host, or on the nodes of an allocation."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mwr_hpc.cluster.private_network import NoPrivateNetworkError, private_network
 from mwr_hpc.cluster.ranks import run_ranks
 from mwr_hpc.errors import ClusterError
 from mwr_hpc.events import Emit, Notice, ShouldStop
@@ -62,6 +64,8 @@ class LocalRanks:
     launched_by
         From a rank's command line to the one that is started `ranks` times: of a program that starts the ranks on
         other hosts, once.
+    refusals
+        Why the ranks of this host share its network with everybody, once that has been said.
     """
 
     ranks: int
@@ -69,6 +73,7 @@ class LocalRanks:
     emit: Emit
     should_stop: ShouldStop
     launched_by: Callable[[Sequence[str]], Sequence[str]] = list
+    refusals: list[str] = field(default_factory=list)
 
     def __call__(self, job: RankJob) -> None:
         """Start the ranks and stay with them."""
@@ -78,16 +83,36 @@ class LocalRanks:
         self.logs.mkdir(parents=True, exist_ok=True)
         blame = Blame(self.emit)
         try:
-            run_ranks(
-                self.launched_by(rank_command(job_file)),
-                self.ranks,
-                meeting_folder=folder,
-                log=self.logs / f"ranks_{folder.name}.log",
-                show=showing(blame, lambda line: self.emit(Notice(line))),
-                quoted=lambda line: not is_event(line),
-                should_stop=self.should_stop,
-            )
+            with self._network() as network:
+                run_ranks(
+                    self.launched_by(rank_command(job_file)),
+                    self.ranks,
+                    meeting_folder=folder,
+                    log=self.logs / f"ranks_{folder.name}.log",
+                    show=showing(blame, lambda line: self.emit(Notice(line))),
+                    quoted=lambda line: not is_event(line),
+                    should_stop=self.should_stop,
+                    network=network,
+                )
         except ClusterError as error:
             raise blame.found_in(error) from None
         finally:
             job_file.unlink(missing_ok=True)
+
+    @contextmanager
+    def _network(self) -> Iterator[Sequence[int]]:
+        """A private network where all ranks are on this host and its kernel allows it."""
+        with ExitStack() as opened:
+            network: Sequence[int] = ()
+            if self.ranks > 1:
+                try:
+                    network = opened.enter_context(private_network())
+                except NoPrivateNetworkError as error:
+                    self._say_once(str(error))
+            yield network
+
+    def _say_once(self, refusal: str) -> None:
+        if not self.refusals:
+            text = "the ranks have no network of their own, so other accounts of this host can reach and disturb them"
+            self.emit(Notice(f"{text} ({refusal}); see docs/horovod.md", warning=True))
+        self.refusals.append(refusal)

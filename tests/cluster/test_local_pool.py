@@ -5,7 +5,6 @@ import signal
 import subprocess
 from pathlib import Path
 
-import psutil
 import pytest
 
 import killing
@@ -14,43 +13,24 @@ from launching import is_alive, wait_until
 from mwr_hpc.cluster.local_pool import local_pool
 from mwr_hpc.errors import ClusterError
 from mwr_hpc.events import never
+from worker_runs import contents, python_set_up, workers_of
 
 SLOW_START = """
 import os, time
 if os.path.exists(os.environ["SLOWLY"]):
-    time.sleep(3)
+    time.sleep({seconds})
 """
 GIVEN_UP_SOON = {"DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "1s"}
 """Dask's own watcher, which waits for 15 s otherwise, gives up before such a start is over."""
 
 
-def python_set_up(folder: Path, text: str) -> Path:
-    """Let every Python that finds `folder` on its path run `text` when it starts."""
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(text)
-    return folder
-
-
-def workers_of(pid: int) -> list[psutil.Process]:
-    """The worker processes of a coordinator, this version's or 0.1.0's."""
-    words = {"mwr_hpc.cluster.worker_process", "--multiprocessing-fork"}
-    return [child for child in psutil.Process(pid).children(recursive=True) if words & set(child.cmdline())]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """What was converted: all chunks of all arrays."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("*.zarr/**/c/**/*") if path.is_file()
-    }
-
-
 def test_workers_killed_while_starts_are_slow_come_back_and_the_result_is_the_same(tmp_path: Path) -> None:
-    for number in range(6):
-        volume(tmp_path / f"in/t{number}.mrc", shape=(48, 200, 200), seed=number)
+    for number in range(8):
+        volume(tmp_path / f"in/t{number}.mrc", shape=(48, 160, 160), seed=number)
     words = ["convert", tmp_path / "in", "--preprocessing_ncpus", 2, "--out"]
     killing.run_well([*words, tmp_path / "undisturbed"])
     slowly = tmp_path / "slowly"
-    search = f"{python_set_up(tmp_path / 'site', SLOW_START)}:{os.environ.get('PYTHONPATH', '')}"
+    search = f"{python_set_up(tmp_path / 'site', SLOW_START.format(seconds=8))}:{os.environ.get('PYTHONPATH', '')}"
     environment = os.environ | GIVEN_UP_SOON | {"SLOWLY": str(slowly), "PYTHONPATH": search}
     with (tmp_path / "log").open("w") as stream:
         run = subprocess.Popen(
@@ -73,7 +53,7 @@ def test_workers_end_with_a_killed_coordinator_even_while_they_start(tmp_path: P
     volume(tmp_path / "in/a.mrc")
     slowly = tmp_path / "slowly"
     slowly.touch()
-    search = f"{python_set_up(tmp_path / 'site', SLOW_START)}:{os.environ.get('PYTHONPATH', '')}"
+    search = f"{python_set_up(tmp_path / 'site', SLOW_START.format(seconds=2))}:{os.environ.get('PYTHONPATH', '')}"
     run = subprocess.Popen(
         [*killing.PROGRAM, "convert", str(tmp_path / "in"), "--out", str(tmp_path / "out")],
         env=os.environ | {"SLOWLY": str(slowly), "PYTHONPATH": search},

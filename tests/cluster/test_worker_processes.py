@@ -18,10 +18,10 @@ class Process:
     def poll(self) -> int | None:
         return self.code
 
-    def kill(self) -> None:
-        self.code = -9
+    def terminate(self) -> None:
+        self.code = -15
 
-    def wait(self) -> int | None:
+    def wait(self, timeout: float) -> int | None:
         return self.code
 
 

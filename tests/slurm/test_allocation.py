@@ -56,6 +56,42 @@ def test_workers_run_on_all_nodes_of_the_allocation(slurm: VirtualSlurm, tmp_pat
     assert len(nodes) == 2
 
 
+@pytest.mark.soak
+def test_a_node_whose_workers_are_killed_gets_others(slurm: VirtualSlurm, tmp_path: Path) -> None:
+    job = in_allocation(
+        slurm,
+        tmp_path,
+        f"""
+        import os, subprocess, time
+        from functools import partial
+        from pathlib import Path
+        from mwr_hpc.cluster.allocation import Allocation, allocation_pool, step_argv
+        from mwr_hpc.events import never
+        from test_slurm_pool import node_of
+
+        if __name__ == "__main__":
+            folder = Path({str(tmp_path)!r})
+            shared = dict(interface={slurm.interface!r}, scratch=None, secrets=folder / "secrets", logs=folder)
+            kill = f"kill -KILL $(pgrep -f '{{folder}}/[s]ecrets')"
+            with allocation_pool(Allocation.of(os.environ), 2, **shared) as pool:
+                ends = pool.run(partial(node_of, 0.5), range(20), never)
+                first = [next(ends) for _ in range(4)]
+                subprocess.run(step_argv(1, 1, 1, ["bash", "-c", kill], 1))
+                rest = list(ends)
+                again, deadline = set(), time.monotonic() + 60
+                while len(again) < 2 and time.monotonic() < deadline:
+                    again |= {{end.result for end in pool.run(partial(node_of, 0.5), range(8), never)}}
+            print("ends", len(first) + len(rest), [end.error for end in rest if end.error], len(again))
+        """,
+        "--cpus-per-task=2",
+        "--mem=4G",
+    )
+    known = slurm.wait(job, seconds=120)
+    log = slurm.log(job).read_text()
+    assert known["JobState"] == "COMPLETED", log
+    assert "ends 20 [] 2" in log, log
+
+
 def test_ranks_run_on_all_nodes_and_a_stop_reaches_them(slurm: VirtualSlurm, tmp_path: Path) -> None:
     rank = tmp_path / "rank.sh"
     rank.write_text(

@@ -1,13 +1,15 @@
 """Dask workers in jobs of a real SLURM: units on several hosts, TLS, lost workers replaced, broken set-up reported."""
 
+import contextlib
 import os
 import time
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
-from launching import wait_until
+from launching import is_alive, wait_until
 from mwr_hpc.cluster import worker_jobs
 from mwr_hpc.cluster.job_name import JobName
 from mwr_hpc.cluster.slurm import Slurm
@@ -15,6 +17,7 @@ from mwr_hpc.cluster.slurm_pool import SlurmPool, slurm_pool
 from mwr_hpc.config.site import SiteProfile, WorkerResources
 from mwr_hpc.errors import ClusterError
 from mwr_hpc.events import never
+from other_user import listeners
 from virtual_slurm import VirtualSlurm
 
 pytestmark = pytest.mark.needs("slurm")
@@ -78,11 +81,36 @@ def test_units_run_on_several_hosts_over_tls_and_jobs_end(slurm: VirtualSlurm, p
         keys = list((pools.folder / "secrets").rglob("*.pem"))
         assert {path.stat().st_mode & 0o777 for path in keys} == {0o600}
         assert {path.stat().st_mode & 0o777 for path in {key.parent for key in keys}} == {0o700}
+        assert_closed(pools)
         script = (pools.folder / "logs/mwr.test-0.prepare.1.sbatch").read_text()
         assert "tls://" in script and f"source {pools.site.setup}" in script
         wait_until(lambda: not Slurm().jobs_of("test-0"), "jobs without work were kept")
         assert len(hosts(pool, 0.0, 2)) == 2  # and come back when there is work
     wait_until(lambda: not Slurm().jobs_of("test-0"), "jobs outlived the pool")
+    assert list((pools.folder / "scratch").iterdir()) == []
+
+
+def assert_closed(pools: Pools) -> None:
+    """See that each process of the pool has one port, and that the scheduler's is of no use without the keys."""
+    from distributed import Client
+
+    workers = [one for one in psutil.process_iter() if is_of(pools, one)]
+    seen = [listeners(one.pid) for one in workers] + [listeners(os.getpid(), children=False)]
+    assert len(seen) >= 4
+    assert all(len(addresses) == 1 for found in seen for addresses in found.values()), seen
+    (address,) = seen[-1][os.getpid()]
+    for scheme in ("tcp", "tls"):
+        with pytest.raises((OSError, TypeError, RuntimeError)):
+            Client(f"{scheme}://{address.ip}:{address.port}", timeout=2)
+    assert {path.stat().st_mode & 0o777 for path in (pools.folder / "scratch").iterdir()} == {0o700}
+
+
+def is_of(pools: Pools, process: psutil.Process) -> bool:
+    """Whether this is what watches over the workers of a job."""
+    with contextlib.suppress(psutil.Error):
+        words = process.cmdline()
+        return "distributed.cli.dask_worker" in words and str(pools.folder / "secrets/prepare/key.pem") in words
+    return False
 
 
 def test_lost_worker_is_replaced_and_its_unit_done_elsewhere(slurm: VirtualSlurm, pools: Pools) -> None:
@@ -93,6 +121,21 @@ def test_lost_worker_is_replaced_and_its_unit_done_elsewhere(slurm: VirtualSlurm
         rest = list(ends)
         assert [end.error for end in rest if end.error] == []
         assert sorted(end.task for end in [first, *rest]) == list(range(9))
+
+
+@pytest.mark.soak
+def test_a_killed_nanny_leaves_no_worker_and_its_job_is_replaced(pools: Pools) -> None:
+    with pools.open() as pool:
+        ends = pool.run(partial(node_of, 2.0), range(12), never)
+        first = next(ends)
+        nanny = next(one for one in psutil.process_iter() if is_of(pools, one))
+        workers = nanny.children(recursive=True)
+        assert workers
+        nanny.kill()
+        wait_until(lambda: not any(is_alive(worker.pid) for worker in workers), "a worker outlived its nanny")
+        rest = list(ends)
+        assert [end.error for end in rest if end.error] == []
+        assert sorted(end.task for end in [first, *rest]) == list(range(12))
 
 
 def test_cancelled_worker_job_is_replaced(slurm: VirtualSlurm, pools: Pools) -> None:
