@@ -1,5 +1,6 @@
 """MRC volumes: read through a memory map, written section by section with the same bytes for the same voxels."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,11 +11,15 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from mwr_hpc.errors import InputError
 from mwr_hpc.io.atomic import disk_full_reported, target_of
 from mwr_hpc.io.finite import require_finite
 from mwr_hpc.io.mrc_header import MODES, MrcHeader, Shape, Triple, as_triple, new_header, read_header
 
 Array = NDArray[Any]
+
+LARGEST_SECTION = 2**31
+"""Bytes that are read at once."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,14 @@ def open_mrc(path: Path) -> MrcVolume:
     InputError
         The file cannot be read as MRC; see `read_header`.
     """
-    return MrcVolume(path, read_header(path))
+    header = read_header(path)
+    section = math.prod(header.shape[1:]) * header.dtype.itemsize
+    if section > LARGEST_SECTION:
+        raise InputError(
+            f"{path}: {header.shape} voxels (z, y, x) are {section} bytes in each section, expected at most "
+            f"{LARGEST_SECTION}; crop or bin it"
+        )
+    return MrcVolume(path, header)
 
 
 class MrcWriter:

@@ -15,7 +15,7 @@ import numpy as np
 
 from mwr_hpc.errors import InputError
 
-HEADER_SIZE = 1024
+HEADER_SIZE, LARGEST_EXTENSION = 1024, 2**26
 LABEL_SIZE = 80
 LABEL_COUNT = 10
 DTYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
@@ -261,9 +261,9 @@ def _check(path: Path, header: MrcHeader, size: int) -> None:
             "save the volume with that order of axes"
         )
     extended = header._get(EXTENDED_SIZE)[0]
-    if extended < 0:
+    if not 0 <= extended <= LARGEST_EXTENSION:
         raise InputError(
-            f"{path}: the extended header has {extended} bytes, expected 0 or more: the file is damaged, "
+            f"{path}: the extended header has {extended} bytes, expected 0 to {LARGEST_EXTENSION}: it is damaged, "
             "copy or export it again"
         )
     expected = _expected_size(header.fixed, header.byte_order)

@@ -12,6 +12,9 @@ from pathlib import Path
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.atomic import atomic_file
 
+LARGEST, MOST_LINES, LONGEST_LINE, MOST_COLUMNS, MOST_TABLES = 2**28, 5_000_000, 2**20, 1000, 10_000
+"""Bytes and lines of a file, characters of a line, columns of a table, tables of a file."""
+
 WORD = re.compile(r"\"([^\"]*)\"(?!\S)|'([^']*)'(?!\S)|(\S+)")
 
 
@@ -43,12 +46,16 @@ def read_tables(path: Path) -> list[StarTable]:
         The file cannot be read, or is no STAR file.
     """
     try:
+        if (size := path.stat().st_size) > LARGEST:
+            raise InputError(f"{path}: {size} bytes, expected at most {LARGEST}; give a list in parts")
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file; check the path") from error
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise InputError(f"{path}: not a STAR file ({reason}); give a STAR file, of RELION or Warp") from error
+    if text.count("\n") > MOST_LINES:
+        raise InputError(f"{path}: {text.count(chr(10))} lines, expected at most {MOST_LINES}; give a list in parts")
     if "\0" in text:
         raise InputError(f"{path}: not a STAR file (it is no text); give a STAR file, of RELION or Warp")
     # Not splitlines: file names may hold what it takes for the end of a line.
@@ -56,6 +63,11 @@ def read_tables(path: Path) -> list[StarTable]:
     tables: list[StarTable] = []
     block, in_loop, items = None, False, False
     for number, line in enumerate(lines, 1):
+        if len(line) > LONGEST_LINE or len(tables) > MOST_TABLES or (tables and len(tables[-1].columns) > MOST_COLUMNS):
+            raise InputError(
+                f"{path}: line {number}: expected at most {LONGEST_LINE} characters in a line, {MOST_COLUMNS} columns "
+                f"and {MOST_TABLES} tables; the file is damaged"
+            )
         words = _words(line)
         # Quoted words are values, whatever they begin with.
         first = line.split(maxsplit=1)[0] if words else ""

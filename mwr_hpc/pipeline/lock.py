@@ -19,6 +19,7 @@ from pathlib import Path
 
 from mwr_hpc.errors import ConfigError, DiskFullError, InputError, StageError
 from mwr_hpc.io.atomic import atomic_file, disk_full_reported, require_writable
+from mwr_hpc.io.bounded_json import parse_json
 
 BEAT = 5.0
 PATIENCE = 60.0
@@ -141,7 +142,7 @@ class RunLock:
 def read_holder(path: Path) -> Holder | None:
     """Who holds the lock, None when nobody does."""
     try:
-        return Holder(**json.loads(path.read_text()))
+        return Holder(**parse_json(path.read_text()))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError) as error:
@@ -153,7 +154,7 @@ def read_holder(path: Path) -> Holder | None:
 def is_held(path: Path, token: str) -> bool:
     """Whether the lock at `path` is the one of `token`."""
     try:
-        return bool(json.loads(path.read_text())["token"] == token)
+        return bool(parse_json(path.read_text())["token"] == token)
     except FileNotFoundError:
         return False
 

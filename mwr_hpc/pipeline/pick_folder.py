@@ -12,6 +12,7 @@ import numpy as np
 
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.atomic import atomic_file
+from mwr_hpc.io.bounded_json import parse_json
 from mwr_hpc.io.picks import PickTable, read_picks, write_picks
 from mwr_hpc.pipeline.lock import critical_section
 from mwr_hpc.pipeline.receipts import ReceiptBook, checksum
@@ -97,7 +98,7 @@ def read_record(root: Path, suffix: str | None) -> tuple[PickFolder, dict[str, A
         there = f"there are {', '.join(found)}: name one by --suffix" if found else "run `mwr-hpc boxnet pick` first"
         raise InputError(f"{root}: {asked}; {there}")
     folder = PickFolder(root, suffix)
-    record: dict[str, Any] = json.loads(found[suffix].read_text())
+    record: dict[str, Any] = parse_json(found[suffix].read_text())
     return folder, record
 
 

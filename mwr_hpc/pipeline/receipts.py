@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mwr_hpc.io.atomic import atomic_file
+from mwr_hpc.io.bounded_json import parse_json
 from mwr_hpc.io.volume import mrc_files
 
 SCHEMA = 1
@@ -94,7 +95,7 @@ def write_receipt(path: Path, receipt: Receipt) -> None:
 def read_receipt(path: Path) -> Receipt | None:
     """The receipt at `path`; None when there is none, or none that can be read."""
     try:
-        return Receipt(**json.loads(path.read_text()))
+        return Receipt(**parse_json(path.read_text()))
     except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
         return None
 
@@ -157,7 +158,7 @@ class ReceiptBook:
         if stage not in self._folded:
             path = self.folder / f"{stage}.jsonl"
             lines = path.read_text().splitlines() if path.exists() else []
-            receipts = [Receipt(**json.loads(line)) for line in lines]
+            receipts = [Receipt(**parse_json(line)) for line in lines]
             self._folded[stage] = {receipt.name: receipt for receipt in receipts}
         return self._folded[stage]
 

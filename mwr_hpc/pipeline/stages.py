@@ -24,6 +24,7 @@ from mwr_hpc.errors import (
 )
 from mwr_hpc.events import Emit, Notice, ShouldStop, StageFinished, StageStarted, UnitFailed, UnitFinished
 from mwr_hpc.io.atomic import atomic_file
+from mwr_hpc.io.bounded_json import parse_json
 from mwr_hpc.pipeline.makers import Makers
 from mwr_hpc.pipeline.receipts import Receipt, ReceiptBook
 from mwr_hpc.pipeline.units import Claim, Unit, finished, published, run_unit
@@ -51,7 +52,7 @@ class Quarantine:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        records = (Quarantined(**json.loads(path.read_text())) for path in sorted(folder.glob("*.json")))
+        records = (Quarantined(**parse_json(path.read_text())) for path in sorted(folder.glob("*.json")))
         self._records = {record.identifier: record for record in records}
 
     def reasons(self, among: Collection[str]) -> dict[str, str]:

@@ -4,7 +4,6 @@ The events say what was begun and done, the receipts' quarantine what is left ou
 is, the lock whether a coordinator is at work.
 """
 
-import json
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from mwr_hpc.config.loading import settings_from_yaml
 from mwr_hpc.config.schema import TrainSettings
 from mwr_hpc.errors import ConfigError
 from mwr_hpc.io.atomic import PARTIAL
+from mwr_hpc.io.bounded_json import parse_json
 from mwr_hpc.pipeline.lock import PATIENCE, read_holder
 from mwr_hpc.pipeline.receipts import ReceiptBook
 from mwr_hpc.pipeline.stages import Quarantine
@@ -230,7 +230,7 @@ def _history(paths: Iterable[Path]) -> History:
     for path in paths:
         for line in path.read_text().splitlines() if path.exists() else []:
             try:
-                record = json.loads(line)
+                record = parse_json(line)
             except ValueError:  # the end of a line that a kill cut off
                 continue
             history.take(record)
@@ -256,7 +256,7 @@ def coordinator_of(folder: Path) -> tuple[dict[str, Any] | None, str | None]:
 
 
 def _left_out(unusable: Path, folders: Iterable[Path]) -> dict[str, str]:
-    left_out = json.loads(unusable.read_text()) if unusable.exists() else {}
+    left_out = parse_json(unusable.read_text()) if unusable.exists() else {}
     return left_out | {one.identifier: f"{one.stage}: {one.reason}" for folder in folders for one in Quarantine(folder)}
 
 

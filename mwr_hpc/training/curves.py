@@ -7,6 +7,7 @@ from typing import Any
 
 from mwr_hpc.events import EpochFinished
 from mwr_hpc.io.atomic import atomic_file
+from mwr_hpc.io.bounded_json import parse_json
 
 Curve = dict[str, Any]
 
@@ -35,4 +36,4 @@ def write_curves(path: Path, curves: Iterable[Curve]) -> None:
 
 def read_curves(path: Path) -> Sequence[Curve]:
     """Read the records of ``curves.jsonl``; none when there is no file yet."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [parse_json(line) for line in path.read_text().splitlines()] if path.exists() else []
