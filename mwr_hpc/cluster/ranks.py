@@ -58,7 +58,7 @@ def run_ranks(
     log
         File that all output is appended to, each line with its rank in front.
     show
-        Gets each line of rank 0.
+        Gets each line of rank 0, and of the others those that are not to be quoted.
     quoted
         Whether a line is worth quoting when its rank fails.
     should_stop
@@ -82,7 +82,7 @@ def run_ranks(
         started: list[_Rank] = []
         try:
             for rank in range(ranks):
-                started.append(_Rank(rank, command, environment, record, show if rank == 0 else None, quoted))
+                started.append(_Rank(rank, command, environment, record, show, quoted))
             codes = _follow(started, should_stop)
         except _RankFailedError as failure:
             kind = InputError if failure.code == InputError.exit_code else ClusterError
@@ -148,7 +148,7 @@ class _Rank:
         command: list[str],
         environment: dict[str, str],
         record: IO[str],
-        show: Callable[[str], None] | None,
+        show: Callable[[str], None],
         quoted: Callable[[str], bool],
     ) -> None:
         self.rank = rank
@@ -194,7 +194,7 @@ class _Rank:
         if self.quoted(line):
             self.last_lines.append(line)
         self.record.write(f"[{self.rank}] {line}\n")
-        if self.show is not None:
+        if self.rank == 0 or not self.quoted(line):
             self.show(line)
 
     def has_ended(self) -> bool:
