@@ -27,7 +27,10 @@ def load_yaml(text: str) -> Any:
     """
     if len(text) > LARGEST:
         raise yaml.YAMLError(f"{len(text)} characters, expected at most {LARGEST}")
+    loader = _Loader(text)
     try:
-        return yaml.load(text, _Loader)
+        return loader.get_single_data()
     except RecursionError:
         raise yaml.YAMLError("it nests too deep") from None
+    finally:
+        loader.dispose()
