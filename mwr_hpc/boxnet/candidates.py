@@ -20,6 +20,9 @@ from mwr_hpc.training.model_file import UNREADABLE, hdf5_file
 
 FORMAT = "mwr_hpc candidates 1"
 
+LARGEST, LARGEST_RATIO = 2**27, 1100
+"""Pixels of a map; and most bytes that one of a file can stand for."""
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -136,6 +139,9 @@ def read_candidates(path: Path) -> Candidates:
             if file.attrs.get("format") != FORMAT:
                 raise InputError(f"{path}: no candidates of a micrograph; expected {FORMAT!r}; {advice}")
             height, width = map(int, file.attrs["shape"])
+            for name in ("particle", "contamination"):
+                if file[name].size > min(LARGEST, LARGEST_RATIO * file.id.get_filesize()):
+                    raise ValueError(f"it announces maps of {file[name].shape} pixels")
             particle, contamination = file["particle"][()], file["contamination"][()]
             if particle.ndim != 2 or particle.shape != contamination.shape:
                 raise ValueError(f"its maps have {particle.shape} and {contamination.shape} pixels")

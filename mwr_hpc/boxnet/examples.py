@@ -19,6 +19,7 @@ from mwr_hpc.io.atomic import atomic_file, disk_full_reported
 from mwr_hpc.io.bounded_json import read_json
 from mwr_hpc.io.checksums import seal, sealed_metadata
 from mwr_hpc.io.shards import COMPRESSORS
+from mwr_hpc.io.zarr_bounds import require_bounded
 from mwr_hpc.numerics.keyed_random import keyed_generator
 
 FORMAT = "mwr_hpc picking examples 1"
@@ -282,7 +283,7 @@ class ExampleStore:
     def _array(self, name: str) -> zarr.Array:
         path = self.path / name
         try:
-            sealed_metadata(path)
+            require_bounded(path, sealed_metadata(path))
             return zarr.open_array(path, mode="r")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise _damaged(path, error) from error

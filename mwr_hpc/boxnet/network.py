@@ -15,7 +15,7 @@ from mwr_hpc.boxnet.labels import CLASSES
 from mwr_hpc.boxnet.registry import read_picking_model
 from mwr_hpc.numerics.keyed_random import keyed_generator
 from mwr_hpc.training.framework import keras, tf
-from mwr_hpc.training.model_file import Description, set_weights
+from mwr_hpc.training.model_file import Description, require_plausible, set_weights
 
 GROUP = 2
 """Samples whose statistics normalise them in training: fixed, so that any number of ranks that shares a batch in whole
@@ -201,6 +201,7 @@ def load_network(path: Path, precision: Literal["float32", "bfloat16"]) -> tuple
         The file is damaged or no model of this method.
     """
     description, weights = read_picking_model(path)
+    require_plausible(path, description, weights)
     network = build_network(Architecture.from_record(description["architecture"]), precision)
     set_weights(network, weights, path)
     return network, description

@@ -61,7 +61,7 @@ def run_ranks(
     log
         File that all output is appended to, each line with its rank in front.
     show
-        Gets each line of rank 0.
+        Gets each line of rank 0, and of the others those that are not to be quoted.
     quoted
         Whether a line is worth quoting when its rank fails.
     should_stop
@@ -89,8 +89,7 @@ def run_ranks(
         started: list[_Rank] = []
         try:
             for rank in range(ranks):
-                shown = show if rank == 0 else None
-                started.append(_Rank(rank, command, environment, record, shown, quoted, network))
+                started.append(_Rank(rank, command, environment, record, show, quoted, network))
             codes = _follow(started, should_stop)
         except _RankFailedError as failure:
             kind = InputError if failure.code == InputError.exit_code else ClusterError
@@ -156,7 +155,7 @@ class _Rank:
         command: list[str],
         environment: dict[str, str],
         record: IO[str],
-        show: Callable[[str], None] | None,
+        show: Callable[[str], None],
         quoted: Callable[[str], bool],
         inherited: Sequence[int],
     ) -> None:
@@ -204,7 +203,7 @@ class _Rank:
         if self.quoted(line):
             self.last_lines.append(line)
         self.record.write(f"[{self.rank}] {line}\n")
-        if self.show is not None:
+        if self.rank == 0 or not self.quoted(line):
             self.show(line)
 
     def has_ended(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 import yaml
 from pydantic import ValidationError
 
+from mwr_hpc.config.bounded_yaml import load_yaml
 from mwr_hpc.config.errors import describe
 from mwr_hpc.config.fields import Settings, normalised, option_info
 from mwr_hpc.config.schema import COMMANDS
@@ -198,7 +199,7 @@ def read_yaml(path: Path, kind: str) -> dict[str, Any]:
         The file is absent, unreadable, not YAML or not a mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{kind} {path} cannot be read ({error.strerror}); give the path of a YAML file") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:

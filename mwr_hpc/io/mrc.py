@@ -19,6 +19,9 @@ from mwr_hpc.io.mrc_header import MrcHeader, Shape, Triple, as_triple, new_heade
 
 Array = NDArray[Any]
 
+LARGEST_SECTION = 2**31
+"""Bytes that are read at once."""
+
 
 @dataclass(frozen=True)
 class MrcVolume:
@@ -106,7 +109,14 @@ def open_mrc(path: Path, signedness: Signedness | None = None) -> MrcVolume:
     InputError
         The file cannot be read as MRC; see `read_header`.
     """
-    return MrcVolume(path, read_header(path, signedness))
+    header = read_header(path, signedness)
+    section = math.prod(header.shape[1:]) * header.dtype.itemsize
+    if section > LARGEST_SECTION:
+        raise InputError(
+            f"{path}: {header.shape} voxels (z, y, x) are {section} bytes in each section, expected at most "
+            f"{LARGEST_SECTION}; crop or bin it"
+        )
+    return MrcVolume(path, header)
 
 
 class MrcWriter:

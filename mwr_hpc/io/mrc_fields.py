@@ -7,7 +7,9 @@ additions (https://bio3d.colorado.edu/imod/doc/mrc_format.txt).
 import struct
 from typing import Any, Literal
 
-HEADER_SIZE = 1024
+HEADER_SIZE, LARGEST_EXTENSION = 1024, 2**26
+"""Bytes of the header, and of the largest extended header that is read."""
+
 LABEL_SIZE = 80
 LABEL_COUNT = 10
 DTYPES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}

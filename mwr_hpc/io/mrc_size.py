@@ -23,6 +23,7 @@ from mwr_hpc.io.mrc_fields import (
     IMOD,
     IMOD_HALF_BYTES,
     IMOD_STAMP,
+    LARGEST_EXTENSION,
     MAP_OFFSET,
     MODE,
     MODE_NAMES,
@@ -188,9 +189,9 @@ def _misfit(path: Path, fixed: bytes, order: ByteOrder, size: int) -> InputError
             f"{path}: the header announces {sizes} voxels (x, y, z); all must be at least 1: "
             "the file is damaged, copy or export it again"
         )
-    if extended < 0:
+    if not 0 <= extended <= LARGEST_EXTENSION:
         return InputError(
-            f"{path}: the extended header has {extended} bytes, expected 0 or more: the file is damaged, "
+            f"{path}: the extended header has {extended} bytes, expected 0 to {LARGEST_EXTENSION}: it is damaged, "
             "copy or export it again"
         )
     mode = get(fixed, order, MODE)[0]

@@ -22,6 +22,7 @@ from mwr_hpc.io.finite import require_finite
 from mwr_hpc.io.mrc_header import MrcHeader, Shape, Triple, as_triple
 from mwr_hpc.io.pyramid import Level, level_shapes
 from mwr_hpc.io.shards import ShardWriter
+from mwr_hpc.io.zarr_bounds import require_bounded
 
 Array = NDArray[Any]
 
@@ -127,7 +128,7 @@ def open_ome_zarr(path: Path) -> OmeZarrVolume:
         level = image["datasets"][0]
         transformations = {one["type"]: one[one["type"]] for one in level["coordinateTransformations"]}
         scale, translation = transformations["scale"], transformations.get("translation", (0.0, 0.0, 0.0))
-        sealed_metadata(path / level["path"], path)
+        require_bounded(path / level["path"], sealed_metadata(path / level["path"], path))
         data = StoredArray(path, zarr.open_array(path / level["path"], mode="r"))
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise DamagedArrayError(

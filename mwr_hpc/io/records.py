@@ -1,8 +1,9 @@
 """Small JSON records that a crash may leave cut, empty or full of NULs: what can be read is, the rest is named."""
 
-import json
 from pathlib import Path
 from typing import Any
+
+from mwr_hpc.io.bounded_json import parse_json
 
 Record = dict[str, Any]
 
@@ -10,8 +11,8 @@ Record = dict[str, Any]
 def parsed(text: str | bytes) -> Record | None:
     """Return the object that a JSON text holds; None where it holds none."""
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = parse_json(text)
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
 

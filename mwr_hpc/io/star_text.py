@@ -14,6 +14,9 @@ from mwr_hpc.errors import InputError
 from mwr_hpc.io.atomic import atomic_file
 from mwr_hpc.io.text import read_text
 
+MOST_LINES, LONGEST_LINE, MOST_COLUMNS, MOST_TABLES = 5_000_000, 2**20, 1000, 10_000
+"""Lines of a file, characters of a line, columns of a table, tables of a file."""
+
 WORD = re.compile(r"\"([^\"]*)\"(?!\S)|'([^']*)'(?!\S)|(\S+)")
 
 
@@ -47,7 +50,15 @@ def read_tables(path: Path) -> list[StarTable]:
     tables: list[StarTable] = []
     block, in_loop, items = None, False, False
     begun = _Row()
-    for number, first, words, before_text in _lines_with_texts(path, read_text(path, "a STAR file")):
+    text = read_text(path, "a STAR file")
+    if text.count("\n") > MOST_LINES:
+        raise InputError(f"{path}: {text.count(chr(10))} lines, expected at most {MOST_LINES}; give a list in parts")
+    for number, first, words, before_text in _lines_with_texts(path, text):
+        if len(tables) > MOST_TABLES or (tables and len(tables[-1].columns) > MOST_COLUMNS):
+            raise InputError(
+                f"{path}: line {number}: expected at most {MOST_COLUMNS} columns and {MOST_TABLES} tables; the file is "
+                "damaged"
+            )
         names_column = first.startswith("_") and in_loop and not tables[-1].lines
         if begun.words and first.startswith(("data_", "loop_")):
             break  # to the refusal of a row without an end
@@ -112,6 +123,8 @@ def _lines_with_texts(path: Path, text: str) -> Iterator[tuple[int, str, list[st
     lines = enumerate(text.split("\n"), 1)
     held: tuple[int, str, list[str]] | None = None
     for number, line in lines:
+        if len(line) > LONGEST_LINE:
+            raise InputError(f"{path}: line {number}: expected at most {LONGEST_LINE} characters; the file is damaged")
         if line.startswith(";"):
             found = (number, "", [_text_block(path, number, line, lines)])
         elif words := _words(line):

@@ -22,6 +22,9 @@ SUFFIXES = (".tif", ".tiff")
 MASKED = 255
 """What masks written here have at contamination, to be seen in any viewer; Warp's have 1."""
 
+LARGEST, LARGEST_RATIO, SMALL = 2**31, 1100, 2**24
+"""Bytes of an image; most that one byte of a file can stand for, and what may be empty."""
+
 BIG = 2**32 - 2**24
 """Bytes beyond which a file needs BigTIFF."""
 
@@ -120,6 +123,12 @@ def _page(path: Path, file: Any, index: int) -> NDArray[Any]:
     page = file.pages[index]
     if len(page.shape) != 2:
         raise InputError(f"{path}: an image of shape {page.shape}, in colours; expected one channel: save it as grey")
+    announced, there = page.size * page.dtype.itemsize, file.filehandle.size
+    if announced > min(LARGEST, SMALL + LARGEST_RATIO * there):
+        raise InputError(
+            f"{path}: announces an image of {page.shape} pixels, {announced} bytes, in a file of {there} bytes; copy "
+            "or export it again"
+        )
     image: NDArray[Any] = page.asarray()[::-1]
     return image
 

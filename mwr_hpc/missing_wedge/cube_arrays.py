@@ -26,6 +26,7 @@ from mwr_hpc.io.checksums import (
     shard_index,
 )
 from mwr_hpc.io.shards import index_bytes, write_all
+from mwr_hpc.io.zarr_bounds import require_bounded
 
 SHARD_BYTES = 2**26
 """Most that a shard may hold: the writer keeps one in memory."""
@@ -144,6 +145,7 @@ class CubeReader:
         self._path = path
         try:
             description = sealed_metadata(path)
+            require_bounded(path, description)
             (codec,) = description["codecs"]
             layout = codec["configuration"]
             shard = description["chunk_grid"]["configuration"]["chunk_shape"]
@@ -152,7 +154,7 @@ class CubeReader:
             self._has_checksums = layout["codecs"] == [_BYTES, _CHECKSUM]
             fits = description["data_type"] == "float16" and all(layout[key] == _LAYOUT[key] for key in _LAYOUT)
             fits = fits and (self._has_checksums or layout["codecs"] == [_BYTES])
-        except (FileNotFoundError, KeyError, ValueError, TypeError) as error:
+        except (FileNotFoundError, KeyError, IndexError, ValueError, TypeError) as error:
             raise DamagedArrayError(path, f"not a readable array of cubes: {error}") from error
         if not fits:
             raise InputError(f"{path}: not in the layout that mwr-hpc writes (uncompressed float16); remove it")

@@ -12,7 +12,7 @@ import numpy as np
 
 from mwr_hpc.numerics.keyed_random import keyed_generator
 from mwr_hpc.training.framework import keras, tf
-from mwr_hpc.training.model_file import Description, read_model, set_weights
+from mwr_hpc.training.model_file import Description, read_model, require_plausible, set_weights
 
 METHOD = "missing wedge"
 LEAK = 0.05
@@ -183,6 +183,7 @@ def load_network(path: Path, precision: Literal["float32", "bfloat16"]) -> tuple
         The file is damaged or no model of this method.
     """
     description, weights = read_model(path, METHOD)
+    require_plausible(path, description, weights)
     network = build_network(Architecture.from_record(description["architecture"]), precision)
     set_weights(network, weights, path)
     return network, description

@@ -6,7 +6,6 @@ be this machine after a restart, or another machine of that name; containers may
 machine's identity. Whether such a holder is alive only its beat can tell.
 """
 
-import json
 import os
 import socket
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from mwr_hpc.errors import ConfigError, StageError
+from mwr_hpc.io.bounded_json import parse_json
 
 LARGEST_PID = 2**31 - 1
 
@@ -159,12 +159,12 @@ def check_token(path: Path, token: str, patience: float = DAMAGE_PATIENCE) -> No
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        record = json.loads(path.read_text())
+        record = parse_json(path.read_text())
         if not isinstance(record, dict) or not isinstance(record.get("token"), str):
             raise TypeError("it holds no token")
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError) as error:
         raise _damaged(path, error) from None
     return record
 

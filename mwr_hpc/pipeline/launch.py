@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mwr_hpc.cluster.private_network import NoPrivateNetworkError, private_network
 from mwr_hpc.cluster.ranks import run_ranks
-from mwr_hpc.errors import ClusterError
+from mwr_hpc.errors import ClusterError, InputError
 from mwr_hpc.events import Emit, Notice, ShouldStop
 from mwr_hpc.io import storage
 from mwr_hpc.pipeline.rank_job import Blame, RankJob, is_event, showing
@@ -96,6 +96,8 @@ class LocalRanks:
                 )
         except ClusterError as error:
             raise blame.found_in(error) from None
+        except InputError as error:
+            raise blame.damage or error from None
         finally:
             job_file.unlink(missing_ok=True)
 

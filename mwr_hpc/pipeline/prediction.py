@@ -35,7 +35,7 @@ from mwr_hpc.pipeline.training_units import stated_bytes, stated_voxel_size
 from mwr_hpc.pipeline.units import Claim, Unit, partials_removed, require_own_targets
 from mwr_hpc.run_directory import STATE_FOLDER, UNUSABLE
 from mwr_hpc.training.hardware import check_devices
-from mwr_hpc.training.model_file import read_model
+from mwr_hpc.training.model_file import read_model, require_plausible
 
 CORRECTED = "_corrected"
 """Ends the names of results."""
@@ -216,7 +216,8 @@ def read_models(settings: PredictSettings) -> list[Model]:
 
     models: dict[str, Model] = {}
     for path in settings.models:
-        description, _ = read_model(path, METHOD)
+        description, weights = read_model(path, METHOD)
+        require_plausible(path, description, weights)
         choose_sizes(settings.cube_size, settings.crop_size, description["architecture"])
         tilt_ranges = np.reshape(description["training_set"]["tilt_range"], (-1, 2)).tolist()
         model = Model(path, checksum(path), tilt_ranges)

@@ -185,22 +185,23 @@ class Blame:
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
+        self.damage: DamagedArrayError | None = None
         self._found: MwrError | None = None
 
     def __call__(self, event: Event) -> None:
         """Observe an event."""
         if isinstance(event, InputRefused):
-            self._found = self._found or InputError(event.reason)
-        elif isinstance(event, ArrayDamaged):
-            self._found = DamagedArrayError(Path(event.path), event.what)
+            self._found = InputError(event.reason)
         elif isinstance(event, StorageFailed):
             self._found = StorageError(event.reason)
+        elif isinstance(event, ArrayDamaged):
+            self.damage = DamagedArrayError(Path(event.path), event.what)
         else:
             self._emit(event)
 
     def found_in(self, error: MwrError) -> MwrError:
         """What to raise for the ranks' failure `error`: whoever starts them by srun learns little from an exit code."""
-        return self._found or error
+        return self.damage or self._found or error
 
 
 def event_line(event: Event) -> str:

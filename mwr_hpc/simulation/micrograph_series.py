@@ -7,6 +7,7 @@ from statistics import median
 
 import yaml
 
+from mwr_hpc.config.bounded_yaml import load_yaml
 from mwr_hpc.errors import ConfigError, StopRequested
 from mwr_hpc.events import Emit, ShouldStop, StageFinished, StageStarted, UnitFinished, ignore, never
 from mwr_hpc.io.atomic import atomic_file, disk_full_reported, require_writable
@@ -145,7 +146,7 @@ def _check_specification(specification: MicrographSpecification, out: Path) -> N
     path = out / SPECIFICATION_NAME
     if not path.exists():
         return
-    found, wanted = yaml.safe_load(path.read_text()), specification.to_record()
+    found, wanted = load_yaml(path.read_text()), specification.to_record()
     if found != wanted:
         different = ", ".join(
             f"{field.name} {found.get(field.name)} (now {wanted[field.name]})"

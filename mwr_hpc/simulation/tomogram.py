@@ -10,6 +10,7 @@ import numpy.typing as npt
 import yaml
 from scipy import fft
 
+from mwr_hpc.config.bounded_yaml import load_yaml
 from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.events import Emit, Notice, StageFinished, StageStarted, UnitFinished, ignore
 from mwr_hpc.io.atomic import atomic_file, disk_full_reported, require_writable
@@ -256,7 +257,7 @@ def _is_complete(specification: TomogramSpecification, out: Path, paths: dict[st
     record = out / SPECIFICATION_NAME
     if not record.exists():
         return False
-    found, wanted = yaml.safe_load(record.read_text()), specification.as_record()
+    found, wanted = load_yaml(record.read_text()), specification.as_record()
     if found == wanted:
         return all(path.exists() for path in paths.values())
     different = ", ".join(

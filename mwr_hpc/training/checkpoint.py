@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mwr_hpc.events import Emit, Notice
 from mwr_hpc.io.atomic import atomic_file
+from mwr_hpc.io.bounded_json import parse_json
 from mwr_hpc.training.curves import Curve
 from mwr_hpc.training.model_file import UNREADABLE, checksum, hdf5_file, read_arrays, write_arrays
 
@@ -147,7 +148,7 @@ def damage_of_checkpoint(path: Path) -> str | None:
 
 def _read(path: Path) -> Checkpoint:
     with h5py.File(path, "r") as file:
-        state = json.loads(file.attrs["state"])
+        state = parse_json(file.attrs["state"])
         weights, optimiser = read_arrays(file, "weights"), read_arrays(file, "optimiser")
         if file.attrs["checksum"] != checksum(file.attrs["state"], weights, optimiser):
             raise ValueError("its checksum does not match")

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.atomic import disk_full_reported
+from mwr_hpc.io.bounded_json import parse_json
 
 FORMAT = "mwr_hpc model 1"
 
@@ -84,8 +85,18 @@ def write_arrays(file: h5py.File, group: str, arrays: Sequence[tuple[str, NDArra
 
 
 def read_arrays(file: h5py.File, group: str) -> list[NDArray[Any]]:
-    """Read what `write_arrays` wrote."""
-    return [file[group][name][()] for name in sorted(file[group])]
+    """Read what `write_arrays` wrote.
+
+    Raises
+    ------
+    ValueError
+        The file announces more than it holds: what is not there would be read as zeros, at any size.
+    """
+    datasets = [file[group][name] for name in sorted(file[group])]
+    announced, there = sum(one.size * one.dtype.itemsize for one in datasets), file.id.get_filesize()
+    if announced > there:
+        raise ValueError(f"it announces {announced} bytes of {group}, and has {there} in all")
+    return [one[()] for one in datasets]
 
 
 def read_description(path: Path) -> Description:
@@ -152,6 +163,26 @@ def check_shapes(path: Path, weights: Weights, expected: Sequence[tuple[str, tup
     )
 
 
+def require_plausible(path: Path, description: Description, weights: Weights) -> None:
+    """Refuse a description of a network that is too large for the weights in its file, before anybody builds it.
+
+    Raises
+    ------
+    InputError
+        The numbers in the description cannot be those of the weights' network.
+    """
+    architecture = description.get("architecture")
+    numbers = {name: value for name, value in dict(architecture or {}).items() if type(value) is int}
+    values = sum(array.size for _, array in weights)
+    # The convolutions of the lowest level alone have more weights than the square of its filters.
+    widest = numbers.get("filter_base", 0) * 2 ** min(max(numbers.get("depth", 0), 0), 64)
+    if any(value < 0 or value**2 > values for value in (*numbers.values(), widest)):
+        raise InputError(
+            f"{path}: damaged model file: its {values} weights are too few for its own description "
+            f"({_in_words(architecture)}). Take another copy of it."
+        )
+
+
 def named_weights(network: Any) -> list[tuple[str, NDArray[np.float32]]]:
     """Name and values of all weights in order, for a model file."""
     return [(variable.path, variable.numpy()) for variable in network.weights]
@@ -183,7 +214,7 @@ def _read(path: Path, with_weights: bool) -> tuple[Description, Weights]:
                     f"{path}: an HDF5 file, but not a model of this program (its format is "
                     f"{file.attrs.get('format', 'not stated')!r}, expected {FORMAT!r}). {advice}"
                 )
-            description = json.loads(file.attrs["description"])
+            description = parse_json(file.attrs["description"])
             weights = []
             if with_weights:
                 names = [file["weights"][key].attrs["name"] for key in sorted(file["weights"])]

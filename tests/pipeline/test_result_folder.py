@@ -6,8 +6,9 @@ import pytest
 
 from mwr_hpc.errors import ConfigError, InputError
 from mwr_hpc.pipeline.lock import RunLock
+from mwr_hpc.pipeline.lost_receipts import require_own_models
 from mwr_hpc.pipeline.receipts import Receipt, ReceiptBook, checksum, write_receipt
-from mwr_hpc.pipeline.training_units import newest_trained, own_models, require_own_models
+from mwr_hpc.pipeline.training_units import newest_trained, own_models
 from mwr_hpc.run_directory import RunDirectory
 
 RECEIPT = Receipt("key", "train", "01", {}, 1, 5, None, 1.0, 1.0, 1, "host", 1, {})
