@@ -51,8 +51,8 @@ WEIGHT_DECAY = 5e-4
 
 JUDGED_PATCHES = 48
 """Patches of each kind, training and held out, whose loss is told after every epoch: the same ones every time, all
-unchanged and weighed alike. One patch of contamination can weigh as much as ten others: with 16 patches the loss on old
-examples doubled by chance while it fell on 256 of them (docs/boxnet.md)."""
+unchanged and weighed alike. Of 16 patches one that is mostly contamination can be half of the loss, and what the curve
+shows is that patch (docs/boxnet.md)."""
 
 DESCRIBED = ("name", "training_set", "epochs", "batch_size", "patch", "lr_start", "lr_end", "mix", "freeze_bn", "seed")
 """Parameters that the model file tells."""

@@ -258,7 +258,8 @@ def _falls(power: Array, width: int) -> tuple[float, float]:
     middle, high = typical(MIDDLE), typical(HIGH)
     if middle is None or high is None:
         return 0.0, 0.0
-    low = max([middle, *(typical(lower) or 0.0 for lower in np.arange(BAND, MIDDLE, BAND).tolist())])
+    lower = [typical(frequency) or 0.0 for frequency in np.arange(BAND, MIDDLE, BAND).tolist()]
+    low = float(np.max([middle, *lower]))
     smallest = float(np.finfo(np.float64).tiny)
     return float(np.log10(max(high, smallest) / max(middle, smallest))), float(np.log10(max(high, smallest) / low))
 

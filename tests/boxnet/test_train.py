@@ -167,3 +167,12 @@ def test_a_network_that_finds_nothing_gets_a_threshold_and_a_warning(tmp_path):
     figures = train(tmp_path, examples, epochs=1, emit=events.append)
     assert figures["threshold"] == DEFAULT_THRESHOLD
     assert any(isinstance(event, Notice) and event.warning and "threshold" in event.text for event in events)
+
+
+def test_losses_are_those_of_the_model_that_is_written(taught):
+    """Of 0.1.0 they were those of the last weights, which jump from epoch to epoch."""
+    folder, figures, _ = taught
+    train(folder / "again", new_examples(5), old_examples(4), folder / "model.h5", epochs=1, freeze_bn=True)
+    before = read_curves(folder / "again" / "curves.jsonl")[0]
+    for name in ("validation_loss", "old_validation_loss"):
+        assert before[name] == pytest.approx(figures[name], rel=1e-3)

@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mwr_hpc.numerics.micrograph import fourier_crop, high_pass, prepare, subtract_plane, working_shape
+from mwr_hpc.numerics.micrograph import (
+    fourier_crop,
+    high_pass,
+    hot_pixels,
+    prepare,
+    subtract_plane,
+    without_outliers,
+    working_shape,
+)
 
 
 def waves(shape: tuple[int, int], cycles_y: int, cycles_x: int) -> np.ndarray:
@@ -95,3 +103,14 @@ def test_constant_grey_values_are_refused() -> None:
 def test_integers_give_the_same_as_floats() -> None:
     image = np.random.default_rng(1).integers(0, 255, (64, 80)).astype(np.uint8)
     np.testing.assert_array_equal(prepare(image, 5.0), prepare(image.astype(np.float64), 5.0))
+
+
+@pytest.mark.parametrize("value", [2_000.0, 1e5, -1e9])
+def test_a_hot_pixel_changes_nothing_but_its_place(value: float) -> None:
+    clean = np.random.default_rng(5).normal(0, 1, (200, 240)).astype(np.float32)
+    hot = clean.copy()
+    hot[100, 120] = value
+    assert hot_pixels(clean) == 0 and without_outliers(clean) is clean
+    assert hot_pixels(hot) == 1
+    np.testing.assert_allclose(prepare(hot, 4.0), prepare(clean, 4.0), atol=1.5)
+    assert np.abs(prepare(hot, 4.0) - prepare(clean, 4.0)).mean() < 0.01
