@@ -70,7 +70,7 @@ def test_help_teaches_every_option(run, command):
     code, out, _ = run(*COMMAND_LINES[command], "--help")
     assert code == 0
     assert f"  mwr-hpc {' '.join(COMMAND_LINES[command])}" in out
-    for name, field in COMMANDS[command].model_fields.items():
+    for name, field in COMMANDS[command].options().items():
         assert f"--{name} " in out or name.upper().removesuffix("S") in out
         assert field.description.split(";")[0].split(",")[0] in out
 
@@ -185,7 +185,7 @@ def test_config_show_as_json(run, command):
     code, out, _ = run("config", "show", command, "--json")
     shown = json.loads(out)
     assert code == 0
-    assert list(shown) == list(COMMANDS[command].model_fields)
+    assert list(shown) == list(COMMANDS[command].options())
     assert all(set(entry) == {"value", "origin"} for entry in shown.values())
 
 
