@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperCommand
 
 from mwr_hpc.cli.options import HELP_WORDS, reflowed
-from mwr_hpc.cli.output import say, say_json, say_table
+from mwr_hpc.cli.output import say, say_file, say_json, say_table
 from mwr_hpc.cli.running import implied_values
 from mwr_hpc.cli.words import WordReader
 from mwr_hpc.config.fields import Settings, value_text
@@ -66,12 +66,12 @@ def add_to(app: typer.Typer) -> None:
 
 def print_site_example() -> None:
     """Print the example of a site file."""
-    sys.stdout.write(shipped_file("configs/sites/example.yaml").read_text())
+    say_file(shipped_file("configs/sites/example.yaml").read_text())
 
 
 def print_horovod_script() -> None:
     """Print the script that builds Horovod."""
-    sys.stdout.write(shipped_file("tools/build_horovod.sh").read_text())
+    say_file(shipped_file("tools/build_horovod.sh").read_text())
 
 
 def show(context: typer.Context) -> None:

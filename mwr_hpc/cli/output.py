@@ -31,6 +31,11 @@ def say_json(record: object, indent: int | None = None) -> None:
     typer.echo(json.dumps(record, indent=indent))
 
 
+def say_file(text: str) -> None:
+    """Print the text of a file that comes with the program, as it is."""
+    typer.echo(text, nl=False)
+
+
 def say_to(stream: TextIO, text: object) -> None:
     """Print a text to a stream, at once."""
     print(printable_lines(text), file=stream, flush=True)

@@ -98,9 +98,10 @@ def _report_untrained(
         anew["result_dir"] = _free(settings.result_dir)
     more = max(settings.iterations, len(models)) + 1
     say(
-        f"The model was left as it is. Train on from it, by one iteration or more with the tomograms of now:\n"
-        f"  {command(iterations=more)}\n"
-        f"or train anew in another folder, which gives the model that the tomograms of now give:\n  {command(**anew)}",
+        "The model was left as it is. Train on from it, by one iteration or more with the tomograms of now:",
+        f"  {command(iterations=more)}",
+        "or train anew in another folder, which gives the model that the tomograms of now give:",
+        f"  {command(**anew)}",
         err=True,
     )
     if len(models) > 1:

@@ -7,6 +7,7 @@ from typing import Any
 from mwr_hpc.io.atomic import target_of
 from mwr_hpc.io.volume import open_volume
 from mwr_hpc.missing_wedge.changes import describe_change
+from mwr_hpc.printable import printable
 from mwr_hpc.report.plots import save, slices_figure
 
 
@@ -30,6 +31,6 @@ def draw_before_after(inputs: Mapping[str, Path], parameters: Mapping[str, Any],
     """
     before, after = open_volume(inputs["before"], parameters["bytes"]), open_volume(inputs["after"])
     volumes = {"before": before.data, "after": after.data}
-    title = f"{target_of(output).stem}\n{describe_change(parameters['change'])}".rstrip()
+    title = f"{printable(target_of(output).stem)}\n{describe_change(parameters['change'])}".rstrip()
     save(slices_figure(volumes, title=title, shared_scale=True), output)
     return {}

@@ -3,6 +3,7 @@
 Figures are drawn with matplotlib's Agg canvas alone: no window, no global state, the same bytes for the same input.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def slices_figure(volumes: Mapping[str, Any], title: str = "", shared_scale: boo
     FigureCanvasAgg(figure)
     axes = figure.subplots(3, len(volumes), squeeze=False, gridspec_kw={"height_ratios": _row_heights(volumes)})
     if title:
-        figure.suptitle(title)
+        figure.suptitle(title, parse_math=False)  # a dollar sign in a name begins no formula
     ranges: list[npt.NDArray[np.float64]] = []
     for column, (name, volume) in zip(axes.T, volumes.items(), strict=True):
         depth, rows, _ = volume.shape
@@ -184,7 +185,9 @@ def compare_picks(
 def save(figure: Figure, out: Path) -> None:
     """Write `figure` as a PNG that appears complete or not at all."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(out) as partial:
+    with atomic_file(out) as partial, warnings.catch_warnings():
+        # A letter that the font lacks is drawn as a box, which is no user's concern.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
         figure.savefig(partial, format="png", dpi=100, metadata={"Software": None})
 
 

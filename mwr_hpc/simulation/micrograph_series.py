@@ -149,8 +149,8 @@ def _check_specification(specification: MicrographSpecification, out: Path) -> N
     found, wanted = load_yaml(path.read_text()), specification.to_record()
     if found != wanted:
         different = ", ".join(
-            f"{field.name} {found.get(field.name)} (now {wanted[field.name]})"
+            f"{field.name} {found.get(field.name)} (now {wanted.get(field.name)})"
             for field in fields(specification)
-            if found.get(field.name) != wanted[field.name]
+            if found.get(field.name) != wanted.get(field.name)
         )
         raise ConfigError(f"{out} holds micrographs simulated with {different}; give another folder")

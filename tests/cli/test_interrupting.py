@@ -13,7 +13,7 @@ import pytest
 PROGRAM = """
 import hashlib, os, sys, time
 from mwr_hpc.cli.running import watched
-from mwr_hpc.cluster.pool import local_pool
+from mwr_hpc.cluster.local_pool import local_pool
 from mwr_hpc.config.schema import ConvertSettings
 from mwr_hpc.errors import StopRequested
 from mwr_hpc.events import StageStarted
