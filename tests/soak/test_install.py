@@ -21,7 +21,7 @@ QUIET = ["-qq", "--disable-pip-version-check", "--no-input"]
 def interpreter(version: str) -> str:
     """Find `pythonX.Y` on the path, or where pyenv keeps it."""
     kept = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
-    found = shutil.which(f"python{version}") or (str(kept[-1]) if kept else None)
+    found = str(kept[-1]) if kept else shutil.which(f"python{version}")  # pyenv's own python3.X may lead nowhere
     if found is None or subprocess.run([found, "--version"], capture_output=True).returncode:
         pytest.skip(f"no python{version} on this machine")
     return found
