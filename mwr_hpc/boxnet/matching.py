@@ -205,7 +205,10 @@ def _with_suffix(files: Sequence[Path], suffix: str, known: Micrographs) -> dict
 def _of_one_suffix(files: Sequence[Path], known: Micrographs, folder: Path) -> dict[str, Path]:
     """The files of a folder whose files have one suffix."""
     if not files:
-        raise InputError(f"{folder}: no STAR files of particles in this folder, nor {', '.join((CBOX, BOX, *TOPAZ))}")
+        raise InputError(
+            f"{folder}: no STAR files of particles in this folder, no {CBOX} or {BOX}, and no tables of Topaz "
+            f"({', '.join(TOPAZ)}), whose first line names image_name, x_coord and y_coord"
+        )
     candidates = {path: _candidates(path, known) for path in files}
     missing = [path.name for path, fitting in candidates.items() if not fitting]
     if missing:

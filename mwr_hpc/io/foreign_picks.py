@@ -13,7 +13,7 @@ import numpy as np
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.pick_table import FloatArray, PickTable, listed_paths
 from mwr_hpc.io.star_text import StarTable
-from mwr_hpc.io.text import read_text
+from mwr_hpc.io.text import number_of, read_text
 
 TOPAZ_NAME, TOPAZ_X, TOPAZ_Y, TOPAZ_Z, TOPAZ_SCORE = "image_name", "x_coord", "y_coord", "z_coord", "score"
 CBOX = ("CoordinateX", "CoordinateY", "Width", "Height")
@@ -104,7 +104,7 @@ def is_topaz_table(path: Path) -> bool:
     """Return whether the first line of a file names the columns of Topaz."""
     with path.open("rb") as stream:
         first = stream.readline(1 << 12)
-    return {TOPAZ_NAME, TOPAZ_X, TOPAZ_Y} <= set(first.decode("latin-1").split())
+    return {TOPAZ_NAME, TOPAZ_X, TOPAZ_Y} <= set(first.decode("utf-8-sig", errors="replace").split())
 
 
 def _check_header(path: Path, number: int, header: list[str]) -> None:
@@ -141,7 +141,7 @@ def finite(path: Path, line: int, text: str, what: str) -> float:
         It is none.
     """
     try:
-        number = float(text)
+        number = number_of(text)
     except ValueError:
         number = np.nan
     if not np.isfinite(number):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.star_text import StarTable
+from mwr_hpc.io.text import number_of
 
 NOT_USED = "not used"
 """Under which the columns are named that hold something and gave nothing."""
@@ -80,7 +81,7 @@ class ListRow:
         """Return a number."""
         text = self.record.get(column)
         try:
-            return None if text is None else float(text)
+            return None if text is None else number_of(text)
         except ValueError as error:
             raise InputError(f"{self.source}: line {self.line} has {text!r} as {column}; expected a number") from error
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mwr_hpc.errors import InputError
 from mwr_hpc.io import tiff
 from mwr_hpc.io.mrc import open_mrc
-from mwr_hpc.io.mrc_bytes import mask_values
+from mwr_hpc.io.mrc_bytes import mask_values, require_numbers
 from mwr_hpc.io.mrc_fields import Signedness
 from mwr_hpc.io.mrc_header import MrcHeader, read_header
 from mwr_hpc.numerics.normalization import LARGEST_VALUE
@@ -187,12 +187,14 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     Raises
     ------
     InputError
-        The file cannot be read, or holds more than one image.
+        The file cannot be read, or holds more than one image or a value that is no number.
     """
     if path.suffix.lower() not in MRC_SUFFIXES:
         return tiff.read_mask(path)
     volume = open_mrc(path, "unsigned")
     if volume.shape[0] != 1:
         raise InputError(f"{path}: a mask of {volume.shape[0]} sections; expected one image")
-    mask: NDArray[np.bool_] = mask_values(volume.data[0]) > 0.5
+    values = mask_values(volume.data[0])
+    require_numbers(path, values)
+    mask: NDArray[np.bool_] = values > 0.5
     return mask

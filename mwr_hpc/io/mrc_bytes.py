@@ -188,6 +188,13 @@ def mask_values(voxels: NDArray[Any]) -> NDArray[Any]:
     return values ^ np.uint8(HALF) if shifted else values
 
 
+def require_numbers(path: Path, voxels: NDArray[Any]) -> None:
+    """Raise InputError for a mask with a value that is no number, which is neither inside nor outside."""
+    if voxels.dtype.kind == "f" and np.isnan(voxels.min()):
+        count = int(np.count_nonzero(np.isnan(voxels)))
+        raise InputError(f"{path}: {count} values of the mask are nan; expected 0 and 1: make the mask again")
+
+
 def _sample(stream: BinaryIO, start: int, count: int) -> Bytes:
     """Read some pieces of the voxels, one after the other."""
     if count <= PIECES * PIECE:

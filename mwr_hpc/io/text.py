@@ -1,4 +1,4 @@
-"""Small text files that other programs wrote: in UTF-8, else in Latin-1."""
+"""Small text files that other programs wrote, in UTF-8, else in Latin-1, and the numbers in them."""
 
 import stat
 from pathlib import Path
@@ -7,6 +7,19 @@ from mwr_hpc.errors import InputError
 
 LARGEST = 1 << 28
 """Bytes of the largest file that can be a list or a table of positions; reading what is larger is a mistake."""
+
+
+def number_of(text: str) -> float:
+    """Return a text as a number; 1_000, which Python takes for one, is none.
+
+    Raises
+    ------
+    ValueError
+        It is no number.
+    """
+    if "_" in text:
+        raise ValueError(f"could not convert string to float: {text!r}")
+    return float(text)
 
 
 def read_text(path: Path, kind: str) -> str:

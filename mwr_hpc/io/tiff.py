@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.atomic import atomic_file
+from mwr_hpc.io.mrc_bytes import require_numbers
 
 SUFFIXES = (".tif", ".tiff")
 
@@ -27,6 +28,15 @@ LARGEST, LARGEST_RATIO, SMALL = 2**31, 1100, 2**24
 
 BIG = 2**32 - 2**24
 """Bytes beyond which a file needs BigTIFF."""
+
+PHOTOMETRIC, ORIENTATION = 262, 274
+"""Tags."""
+
+MEANINGS = {0: "its zero is white (WhiteIsZero)", 3: "its values are numbers of colours in a palette"}
+"""Of PHOTOMETRIC, those in which values are no grey values, in words."""
+
+NOT_UPRIGHT = (2, 3, 5, 6, 7, 8)
+"""Of ORIENTATION. 4, the bottom row first, is not among them: Warp states it of all its images and heeds it in none."""
 
 
 def read_image(path: Path) -> NDArray[Any]:
@@ -54,9 +64,11 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     Raises
     ------
     InputError
-        See `read_image`.
+        See `read_image`; or a value is no number.
     """
-    mask: NDArray[np.bool_] = read_image(path) > 0.5
+    values = read_image(path)
+    require_numbers(path, values)
+    mask: NDArray[np.bool_] = values > 0.5
     return mask
 
 
@@ -121,8 +133,7 @@ def write_stack(path: Path, images: Iterable[NDArray[np.float32]], total_bytes: 
 
 def _page(path: Path, file: Any, index: int) -> NDArray[Any]:
     page = file.pages[index]
-    if len(page.shape) != 2:
-        raise InputError(f"{path}: an image of shape {page.shape}, in colours; expected one channel: save it as grey")
+    _require_grey(path, page)
     announced, there = page.size * page.dtype.itemsize, file.filehandle.size
     if announced > min(LARGEST, SMALL + LARGEST_RATIO * there):
         raise InputError(
@@ -131,6 +142,28 @@ def _page(path: Path, file: Any, index: int) -> NDArray[Any]:
         )
     image: NDArray[Any] = page.asarray()[::-1]
     return image
+
+
+def _require_grey(path: Path, page: Any) -> None:
+    """Raise InputError where numbers are no grey values, or lie as a viewer would not show them."""
+    if len(page.shape) != 2:
+        raise InputError(
+            f"{path}: an image of shape {page.shape}; expected one channel: save it as grey, without alpha"
+        )
+    if page.dtype.kind == "c":
+        raise InputError(f"{path}: its values are complex numbers; expected grey values: save the real image")
+    # Of the tag itself: some programs leave it out, which tifffile takes for the first of these.
+    if (meaning := _tag(page, PHOTOMETRIC)) in MEANINGS:
+        raise InputError(f"{path}: {MEANINGS[meaning]}; expected values that grow from black to white: save it as grey")
+    if (orientation := _tag(page, ORIENTATION)) in NOT_UPRIGHT:
+        raise InputError(
+            f"{path}: its orientation is {orientation}, that is mirrored or rotated; expected 1: save it as it is shown"
+        )
+
+
+def _tag(page: Any, code: int) -> int | None:
+    tag = page.tags.get(code)
+    return None if tag is None else int(tag.value)
 
 
 @contextmanager

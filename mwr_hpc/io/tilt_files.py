@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mwr_hpc.errors import InputError
-from mwr_hpc.io.text import read_text
+from mwr_hpc.io.text import number_of, read_text
 
 SEPARATORS = re.compile(r"[\s;]+")
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
@@ -63,9 +63,12 @@ def angles_of_tilt_com(path: Path) -> list[float]:
     """
     entries: dict[str, tuple[int, str]] = {}
     excluded: list[tuple[int, str]] = []
+    named: list[tuple[int, str]] = []
     for number, name, value in _entries_of_tilt(path):
         if name in ("EXCLUDELIST", "EXCLUDELIST2"):
             excluded.append((number, value))
+        elif name == "INCLUDE":
+            named.append((number, value))
         else:
             entries[name] = number, value
     if "TILTFILE" not in entries:
@@ -74,9 +77,8 @@ def angles_of_tilt_com(path: Path) -> list[float]:
     angles = angles_of_lines(path.parent / name) if name else []
     line, words = entries.get("OFFSET", (0, ""))
     offset = _number(path, line, SEPARATORS.split(words.replace(",", " "))[0], "OFFSET") if words else 0.0
-    included = set(range(1, len(angles) + 1))
-    if entries.get("INCLUDE", (0, ""))[1]:
-        included = set(_views(path, *entries["INCLUDE"], len(angles)))
+    included = {view for line, views in named for view in _views(path, line, views, len(angles))}
+    included = included or set(range(1, len(angles) + 1))
     for line, views in excluded:
         included -= set(_views(path, line, views, len(angles)))
     return [angle + offset for view, angle in enumerate(angles, 1) if view in included]
@@ -150,7 +152,7 @@ def _words_of_row(path: Path, number: int, line: str, commas_part: bool) -> list
     if commas_part or not all(DECIMAL_COMMA.fullmatch(word) or POINT.fullmatch(word) for word in words):
         words = [word for word in SEPARATORS.split(line.replace(",", " ")) if word]
     try:
-        return [float(word.replace(",", ".")) for word in words]
+        return [number_of(word.replace(",", ".")) for word in words]
     except ValueError as error:
         raise InputError(
             f"{path}: line {number} has {line!r}; expected one tilt angle a line: give IMOD's .tlt or .rawtlt"
@@ -210,7 +212,7 @@ def _views(path: Path, line: int, text: str, count: int) -> Iterator[int]:
 
 def _number(path: Path, line: int, text: str, what: str) -> float:
     try:
-        number = float(text)
+        number = number_of(text)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):

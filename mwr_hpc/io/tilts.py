@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.star_text import read_tables
+from mwr_hpc.io.text import number_of
 from mwr_hpc.io.tilt_files import angles_of_aln, angles_of_lines, angles_of_mdoc, angles_of_tilt_com
 
 TILT_COLUMNS = ("rlnTomoYTilt", "rlnTomoNominalStageTiltAngle", "wrpAngleTilt")
@@ -100,7 +101,7 @@ def _from_star(path: Path) -> list[float]:
     angles = []
     for text, line in zip(table.columns[column], table.lines, strict=True):
         try:
-            angles.append(float(text))
+            angles.append(number_of(text))
         except ValueError as error:
             raise InputError(
                 f"{path}: line {line}: not every {column} is a number ({error}); check the file"

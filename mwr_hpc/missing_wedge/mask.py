@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mwr_hpc.errors import InputError
-from mwr_hpc.io.mrc_bytes import mask_values
+from mwr_hpc.io.mrc_bytes import mask_values, require_numbers
 from mwr_hpc.io.volume import open_volume, read_sections
 
 THRESHOLD = 0.5
@@ -30,7 +30,7 @@ def load_mask(path: Path, shape: tuple[int, int, int]) -> NDArray[np.bool_]:
     Raises
     ------
     InputError
-        The mask cannot be read, has another shape, or is empty.
+        The mask cannot be read, has another shape, a value that is no number, or is empty.
     """
     volume = open_volume(path, "unsigned")
     if volume.shape != tuple(shape):
@@ -38,7 +38,9 @@ def load_mask(path: Path, shape: tuple[int, int, int]) -> NDArray[np.bool_]:
             f"{path}: the mask has {volume.shape} voxels (z, y, x), its tomogram {tuple(shape)}; "
             "make the mask on the very same grid"
         )
-    mask: NDArray[np.bool_] = mask_values(read_sections(volume, 0, volume.shape[0])) >= THRESHOLD
+    voxels = mask_values(read_sections(volume, 0, volume.shape[0]))
+    require_numbers(path, voxels)
+    mask: NDArray[np.bool_] = voxels >= THRESHOLD
     if not mask.any():
         raise InputError(f"{path}: no voxel of the mask reaches {THRESHOLD}; expected 1 where there is specimen")
     return mask

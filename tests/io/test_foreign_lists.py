@@ -172,7 +172,7 @@ def test_tilts_are_found_under_the_series_name(tmp_path: Path, tomogram: str) ->
     assert find_tilts(tmp_path, "TS_10") is None
 
 
-@pytest.mark.parametrize("value", ["-5", "inf", "nan2"])
+@pytest.mark.parametrize("value", ["-5", "inf", "nan2", "1_3"])
 def test_impossible_voxel_sizes_are_named(tmp_path: Path, value: str) -> None:
     text = f"data_\n\nloop_\n_rlnMicrographName\n_rlnPixelSize\na.mrc {value}\n"
     with pytest.raises(InputError, match=rf"line 6 has '?{value}'? as rlnPixelSize"):

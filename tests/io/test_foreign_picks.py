@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mwr_hpc.errors import InputError
+from mwr_hpc.io.foreign_picks import is_topaz_table
 from mwr_hpc.io.picks import read_picks, write_box, write_cbox
 
 FEW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -93,11 +94,16 @@ def test_cryolo_has_corners(tmp_path: Path) -> None:
     assert table.listed is None
 
 
+def test_a_table_of_topaz_may_begin_with_a_mark_of_the_byte_order(tmp_path: Path) -> None:
+    assert is_topaz_table(written(tmp_path / "a.txt", "\ufeffimage_name\tx_coord\ty_coord\na\t1\t2\n"))
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("a.box", "1 2 3\n", "line 1 has 3 values; expected x, y, width and height"),
         ("a.box", "1 2 30 30\n1 2 30 x\n", "line 2 has 'x' of a box; expected a finite number"),
+        ("a.box", "1 2_0 30 30\n", "line 1 has '2_0' of a box"),
         ("a.box", "1 2 30 -30\n", "line 1 has a box of 30 x -30 pixels"),
         ("a.box", '{"boxes": [[1, 2, "manual"]]}\n', "line 1 has"),
         ("a.cbox", CRYOLO.replace("10.5 20 <NA>", "10.5 20 7"), "line 20 has a CoordinateZ: a box in a tomogram"),

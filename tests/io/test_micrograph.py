@@ -3,6 +3,7 @@
 import importlib.metadata
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,12 +88,38 @@ def test_unusable_tiffs_are_named_with_the_reason(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "cut.tif", IMAGE)
     (tmp_path / "cut.tif").write_bytes((tmp_path / "cut.tif").read_bytes()[:150])
     (tmp_path / "text.tif").write_text("no image")
-    cases = {"stack": "4 images", "colour": "in colours", "cut": "cut.tif", "text": "cannot be read as TIFF"}
+    cases = {"stack": "4 images", "colour": "expected one channel", "cut": "cut.tif", "text": "cannot be read as TIFF"}
     for name, message in cases.items():
         with pytest.raises(InputError, match=message):
             read_image(tmp_path / f"{name}.tif")
     with pytest.raises(InputError, match="there is no such file"):
         read_image(tmp_path / "none.tif")
+
+
+@pytest.mark.parametrize(
+    ("values", "tags", "message"),
+    [
+        (np.uint8(IMAGE), {"photometric": "miniswhite"}, "its zero is white"),
+        (IMAGE > 20, {"photometric": "miniswhite"}, "its zero is white"),
+        (np.uint8(IMAGE), {"photometric": "palette", "colormap": np.zeros((3, 256), np.uint16)}, "in a palette"),
+        (np.complex64(IMAGE), {}, "complex numbers"),
+        (IMAGE, {"extratags": [(274, "H", 1, 6, False)]}, "its orientation is 6"),
+        (np.uint8(np.stack([IMAGE, IMAGE], 2)), {"extrasamples": ["unassalpha"]}, "without alpha"),
+    ],
+)
+def test_tiffs_whose_numbers_are_no_grey_values_are_refused(
+    tmp_path: Path, values: np.ndarray, tags: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, values, **({"photometric": "minisblack"} | tags))
+    for read in (read_image, read_mask):
+        with pytest.raises(InputError, match=message):
+            read(path)
+
+
+def test_the_orientation_that_warp_states_is_not_heeded(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", IMAGE, extratags=[(274, "H", 1, 4, False)])
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), IMAGE[::-1])
 
 
 @given(position=st.integers(0, 1023), value=st.integers(0, 255))
@@ -169,6 +196,14 @@ def test_compressed_tiffs_are_read(tmp_path: Path, compression: str) -> None:
 def test_the_codecs_of_tiff_belong_to_every_installation() -> None:
     required = importlib.metadata.requires("mwr-hpc") or []
     assert [one for one in required if one.startswith("imagecodecs") and "extra" not in one]
+
+
+def test_masks_with_a_value_that_is_no_number_are_refused(tmp_path: Path) -> None:
+    values = np.where(IMAGE > 30, np.nan, IMAGE)
+    tifffile.imwrite(tmp_path / "m.tif", values)
+    for path in (mrc_file(tmp_path / "m.mrc", values[None]), tmp_path / "m.tif"):
+        with pytest.raises(InputError, match="17 values of the mask are nan"):
+            read_any_mask(path)
 
 
 @pytest.mark.parametrize("stored", [(0, 1), (0, 255), (128, 129)])

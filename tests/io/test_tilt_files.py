@@ -138,6 +138,12 @@ def test_excluded_views_do_not_count(tmp_path: Path, angles: list[float], data: 
     assert angles_of_tilt_com(written(tmp_path / "tilt.com", text)) == expected
 
 
+def test_lists_of_included_views_add_up(tmp_path: Path) -> None:
+    written(tmp_path / "TS_1.tlt", "-60\n-30\n0\n30\n60\n")
+    text = TILT_COM.replace("EXCLUDELIST 1, 3-4\n", "INCLUDE 2-3\nINCLUDE 5\n")
+    assert angles_of_tilt_com(written(tmp_path / "tilt.com", text)) == [-28.5, 1.5, 61.5]
+
+
 def test_command_files_of_both_styles(tmp_path: Path) -> None:
     written(tmp_path / "TS_1.tlt", "-60\n-30\n0\n30\n60\n")
     assert angles_of_tilt_com(written(tmp_path / "tilt.com", TILT_COM)) == [-28.5, 61.5]
@@ -163,6 +169,8 @@ def test_command_files_of_both_styles(tmp_path: Path) -> None:
             r"line 12 begins the view ZValue = 1, which has no TiltAngle",
         ),
         ("a.mdoc", MDOC.replace("-51.5", "steep"), "line 14 has 'steep' as TiltAngle"),
+        ("a.tlt", "-4_0\n0\n40\n", "line 1 has '-4_0'"),
+        ("a.aln", ALN.replace("-57.01", "-5_7"), "line 8 has '-5_7' as TILT"),
         ("a.mdoc", "[FrameSet = 0]\nTiltAngle = 3\n", "found 0 angles"),
     ],
 )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mrc_files import mrc_file
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.mrc import MrcVolume, MrcWriter
 from mwr_hpc.io.mrc_header import read_header
@@ -162,6 +163,10 @@ def test_masks_that_cannot_serve_are_refused(tmp_path: Path) -> None:
         load_mask(path, (4, 5, 7))
     with pytest.raises(InputError, match=r"m\.mrc: no voxel"):
         load_mask(path, (4, 5, 6))
+    values = np.ones((4, 5, 6), np.float32)
+    values[0, 1, 2:4] = np.nan
+    with pytest.raises(InputError, match=r"n\.mrc: 2 values of the mask are nan"):
+        load_mask(mrc_file(tmp_path / "n.mrc", values), (4, 5, 6))
 
 
 @pytest.mark.needs("shared_data")
