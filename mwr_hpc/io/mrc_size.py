@@ -126,7 +126,7 @@ def _layouts(fixed: bytes, orders: tuple[ByteOrder, ...], size: int) -> Iterator
     possible = [(order, voxels) for order in orders if (voxels := _voxel_bytes(fixed, order)) is not None]
     for order, voxels in possible:
         extended = get(fixed, order, EXTENDED_SIZE)[0]
-        if extended >= 0 and HEADER_SIZE + extended + voxels == size:
+        if 0 <= extended <= LARGEST_EXTENSION and HEADER_SIZE + extended + voxels == size:
             yield Layout(order, extended, tuple(f"{text}, {ORDER_NAMES[order]}" for text in unnamed))
     for order, voxels in possible:
         extended = get(fixed, order, EXTENDED_SIZE)[0]
@@ -139,7 +139,7 @@ def _layouts(fixed: bytes, orders: tuple[ByteOrder, ...], size: int) -> Iterator
         extended = get(fixed, order, EXTENDED_SIZE)[0]
         more = size - HEADER_SIZE - extended - voxels
         # As many bytes again as voxels would mean that the sizes or the mode are wrong.
-        if extended >= 0 and 0 < more < voxels and not _fitting_modes(fixed, order, size):
+        if 0 <= extended <= LARGEST_EXTENSION and 0 < more < voxels and not _fitting_modes(fixed, order, size):
             yield Layout(order, extended, (f"{more} bytes behind the voxels that are not announced, left unread",))
 
 
