@@ -66,12 +66,12 @@ def add_to(app: typer.Typer) -> None:
 
 def print_site_example() -> None:
     """Print the example of a site file."""
-    sys.stdout.write(shipped_file("configs/sites/example.yaml").read_text())
+    say(*shipped_file("configs/sites/example.yaml").read_text().splitlines())
 
 
 def print_horovod_script() -> None:
     """Print the script that builds Horovod."""
-    sys.stdout.write(shipped_file("tools/build_horovod.sh").read_text())
+    say(*shipped_file("tools/build_horovod.sh").read_text().splitlines())
 
 
 def show(context: typer.Context) -> None:
