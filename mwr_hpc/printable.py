@@ -4,6 +4,7 @@ Only what is shown is escaped, never what is stored and read again.
 """
 
 import traceback
+from collections.abc import Sequence
 
 CONTINUED = "  | "
 """Begins every line but the first of a text, so that no text can pass for a line that the program wrote."""
@@ -27,6 +28,16 @@ def printable(text: object) -> str:
 def printable_lines(text: object) -> str:
     """Return a text with its own line breaks, each further line marked as such, and all else as `printable` has it."""
     return f"\n{CONTINUED}".join(map(printable, str(text).rstrip("\n").split("\n")))
+
+
+def first_of(names: Sequence[str], most: int = 5) -> str:
+    """List the first of some names, and say how many more there are.
+
+    >>> first_of(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def printable_traceback(error: BaseException) -> str:

@@ -16,12 +16,10 @@ from mwr_hpc.io.foreign_picks import is_topaz_table
 from mwr_hpc.io.micrograph import SUFFIXES as MASK_SUFFIXES
 from mwr_hpc.io.micrograph import micrograph_files, stems_of
 from mwr_hpc.io.picks import BOX, CBOX, STAR, TOPAZ, read_picks
+from mwr_hpc.printable import first_of
 
 REMOVED = "_falsepositives"
 """What Warp ends the suffix of removed picks with: they lie beside the picks and are none."""
-
-NAMED = 5
-"""Files that a message names; of more it gives the number."""
 
 
 @dataclass(frozen=True)
@@ -272,6 +270,4 @@ def _masks_of(folder: Path, stems: Iterable[str]) -> dict[str, Path]:
 
 
 def _listed(names: Iterable[str]) -> str:
-    known = sorted(names)
-    more = f" and {len(known) - NAMED} more" if len(known) > NAMED else ""
-    return ", ".join(known[:NAMED]) + more
+    return first_of(sorted(names))

@@ -46,7 +46,7 @@ Try it without data: mwr-hpc demo. Options may be written with dashes or undersc
 \b
 Exit codes:
    0  all done
-   1  done, but some tomograms failed; they are listed
+   1  done, but some tomograms failed, or changed after the training; they are listed
    2  options or input that cannot work
   70  a fault of the program, of a rank or of the batch system
   85  stopped in good order; the same command goes on

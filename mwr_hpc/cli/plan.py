@@ -52,7 +52,7 @@ def plan(context: typer.Context) -> None:
     else:
         say(*_lines(made))
     if stop is not None:
-        raise StopRequested(f"{stop} The plan has what was measured until then; given again, all of it is measured.")
+        raise StopRequested(f"{stop}. The plan has what was measured until then; given again, all of it is measured")
 
 
 def _planned(

@@ -10,7 +10,7 @@ import typer
 
 from mwr_hpc.cli.options import add_command
 from mwr_hpc.cli.output import say
-from mwr_hpc.cli.running import backend_for, report, settings_from, watched
+from mwr_hpc.cli.running import backend_for, called_as_mwr, report, settings_from, watched
 from mwr_hpc.cli.words import Given, with_value
 from mwr_hpc.config.schema import TrainSettings
 from mwr_hpc.events import Emit, Event, ShouldStop, StageFinished
@@ -61,7 +61,7 @@ def run(given: Given) -> int:
     report(outcome.failed, outcome.results, then)
     say(f"Loss curves: {paths.curves_figure}")
     if outcome.untrained:
-        _report_untrained(outcome.untrained, settings, given.words, outcome.results)
+        _report_untrained(outcome.untrained, settings, given.words, paths)
     return outcome.exit_code
 
 
@@ -80,7 +80,7 @@ def drawing_curves(paths: RunDirectory, emit: Emit) -> Emit:
 
 
 def _report_untrained(
-    untrained: Mapping[str, str], settings: TrainSettings, words: Sequence[str], models: Sequence[Path]
+    untrained: Mapping[str, str], settings: TrainSettings, words: Sequence[str], run: RunDirectory
 ) -> None:
     """Say what the newest model was not trained on, and the commands that lead to one that was."""
     say(f"Not as in the training of the newest model: {len(untrained)}", err=True)
@@ -91,20 +91,22 @@ def _report_untrained(
         line = list(words)
         for name, value in changed.items():
             line = with_value(line, TrainSettings, name, value)
-        return shlex.join(["mwr-hpc", "train", *line])
+        return f"  {shlex.join(['mwr-hpc', 'train', *line])}"
 
     anew: dict[str, object] = {"run_dir": _free(settings.run_dir)}
     if settings.result_dir not in (None, RunDirectory(settings.run_dir).results):
         anew["result_dir"] = _free(settings.result_dir)
-    more = max(settings.iterations, len(models)) + 1
+    if called_as_mwr():  # the name that implies it is not in the command
+        anew["preset"] = settings.preset
+    newest = max(run.existing_models())
     say(
         "The model was left as it is. Train on from it, by one iteration or more with the tomograms of now:",
-        f"  {command(iterations=more)}",
+        command(iterations=newest + 1, hours=None),  # the run has had its size since its start
         "or train anew in another folder, which gives the model that the tomograms of now give:",
-        f"  {command(**anew)}",
+        command(**anew),
         err=True,
     )
-    if len(models) > 1:
+    if newest > 1:
         say("or go back to an earlier model and on from there with --continue_iter.", err=True)
 
 

@@ -173,7 +173,7 @@ class WordReader:
 
 
 def with_value(words: Sequence[str], settings: type[Settings], name: str, value: object) -> list[str]:
-    """Return the words of a command line with another value for an option that takes one word."""
+    """Return the words of a command line with another value for an option that takes one word; None: without it."""
     spellings, kept = settings.spellings(), deque(words)
     changed: list[str] = []
     while kept:
@@ -183,7 +183,7 @@ def with_value(words: Sequence[str], settings: type[Settings], name: str, value:
                 kept.popleft()
         else:
             changed.append(word)
-    return [*changed, f"--{name}", str(value)]
+    return changed if value is None else [*changed, f"--{name}", str(value)]
 
 
 def _suits(option: FieldInfo, value: str) -> bool:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mwr_hpc.cluster.keys import Keys, make_keys
-from mwr_hpc.cluster.local_pool import private_folder, python_environment
+from mwr_hpc.cluster.local_pool import private_folder
 from mwr_hpc.cluster.pool import DaskPool
-from mwr_hpc.cluster.rank_environment import MEETING, RANK, RANKS, expand_counts, thread_environment
+from mwr_hpc.cluster.rank_environment import MEETING, RANK, RANKS, expand_counts, python_environment, thread_environment
 from mwr_hpc.cluster.slurm_pool import OWN_FOLDER, folder_lines, scheduler_address
 from mwr_hpc.cluster.worker_processes import WorkerProcesses
 from mwr_hpc.errors import ClusterError

@@ -12,7 +12,7 @@ import psutil
 
 from mwr_hpc.cluster.keys import make_keys
 from mwr_hpc.cluster.pool import DaskPool
-from mwr_hpc.cluster.rank_environment import thread_environment
+from mwr_hpc.cluster.rank_environment import python_environment, thread_environment
 from mwr_hpc.cluster.worker_processes import WorkerProcesses
 
 MEMORY_SHARE = 0.8
@@ -75,13 +75,3 @@ def private_folder() -> Iterator[Path]:
     """A new folder that only the user can enter, removed with all that is in it on leaving."""
     with tempfile.TemporaryDirectory(prefix="mwr-hpc-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
-
-
-def python_environment() -> dict[str, str]:
-    """Environment of another Python process that finds the modules that this one finds.
-
-    Without it ``python -m`` looks in the working directory first, where somebody else may have put a module. Dask adds
-    the folder of its temporary files to this process's path, in which there is nothing to be found.
-    """
-    paths = [path for path in sys.path if path and "dask-scratch-space" not in path]
-    return {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(paths)}

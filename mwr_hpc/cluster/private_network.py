@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from mwr_hpc.cluster.rank_environment import python_environment
 from mwr_hpc.cluster.tied_process import become_tied
 
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
@@ -53,6 +54,7 @@ def private_network() -> Iterator[list[int]]:
                 stdin=subprocess.PIPE,  # it holds the network until this is closed
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
+                env=os.environ | python_environment(),
                 start_new_session=True,
             )
         )

@@ -6,6 +6,7 @@ Two kinds of environment are understood: what `ranks.run_ranks` sets for ranks o
 import os
 import re
 import socket
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -111,6 +112,16 @@ def thread_environment(threads: int) -> dict[str, str]:
     """Environment that bounds every library to `threads` threads; they read it when they are imported."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLOSC_NTHREADS", "TF_NUM_INTRAOP_THREADS")
     return dict.fromkeys(names, str(threads)) | {"TF_NUM_INTEROP_THREADS": "1"}
+
+
+def python_environment() -> dict[str, str]:
+    """Environment of another Python process that finds the modules that this one finds.
+
+    Without it ``python -m`` looks in the working directory first, where somebody else may have put a module. Dask adds
+    the folder of its temporary files to this process's path, in which there is nothing to be found.
+    """
+    paths = [path for path in sys.path if path and "dask-scratch-space" not in path]
+    return {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _affinity() -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from mwr_hpc.cluster.private_network import joining_argv
-from mwr_hpc.cluster.rank_environment import MEETING, RANK, RANKS, local_threads, thread_environment
+from mwr_hpc.cluster.rank_environment import MEETING, RANK, RANKS, local_threads, python_environment, thread_environment
 from mwr_hpc.errors import ClusterError, InputError, StopRequested
 from mwr_hpc.events import ShouldStop, never
 from mwr_hpc.printable import printable
@@ -79,7 +79,7 @@ def run_ranks(
     StopRequested
         The ranks stopped in good order.
     """
-    environment = os.environ | thread_environment(local_threads(ranks))
+    environment = os.environ | python_environment() | thread_environment(local_threads(ranks))
     environment |= {RANKS: str(ranks), MEETING: str(meeting_folder / f"rendezvous-{uuid.uuid4().hex}")}
     environment["PYTHONUNBUFFERED"] = "1"  # the last words of a killed rank count
     command = [sys.executable, "-m", "mwr_hpc.cluster.tied_process", str(os.getpid()), *argv]

@@ -13,7 +13,7 @@ import numpy as np
 from mwr_hpc.errors import InputError
 from mwr_hpc.io.pick_table import FloatArray, PickTable, listed_paths
 from mwr_hpc.io.star_text import StarTable
-from mwr_hpc.io.text import number_of, read_text
+from mwr_hpc.io.text import finite, read_text
 
 TOPAZ_NAME, TOPAZ_X, TOPAZ_Y, TOPAZ_Z, TOPAZ_SCORE = "image_name", "x_coord", "y_coord", "z_coord", "score"
 CBOX = ("CoordinateX", "CoordinateY", "Width", "Height")
@@ -130,20 +130,3 @@ def numbers(path: Path, table: StarTable, column: str) -> FloatArray:
     """
     values = zip(table.columns[column], table.lines, strict=True)
     return np.array([finite(path, line, text, f"as {column}") for text, line in values], np.float64)
-
-
-def finite(path: Path, line: int, text: str, what: str) -> float:
-    """Return a text as a finite number.
-
-    Raises
-    ------
-    InputError
-        It is none.
-    """
-    try:
-        number = number_of(text)
-    except ValueError:
-        number = np.nan
-    if not np.isfinite(number):
-        raise InputError(f"{path}: line {line} has {text!r} {what}; expected a finite number")
-    return number

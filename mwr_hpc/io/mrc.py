@@ -76,18 +76,28 @@ class MrcVolume:
         nz, ny, nx = self.shape
         if not 0 <= start < stop <= nz:
             raise IndexError(f"sections {start} to {stop} of {nz}")
+        return self._read(start * ny * nx, (stop - start, ny, nx))
+
+    def rows(self, section: int, start: int, stop: int) -> Array:
+        """Read the rows `start` to `stop` of a section, as `slab` reads sections, of which a large one is much."""
+        nz, ny, nx = self.shape
+        if not (0 <= section < nz and 0 <= start < stop <= ny):
+            raise IndexError(f"rows {start} to {stop} of section {section} of {self.shape}")
+        return self._read((section * ny + start) * nx, (stop - start, nx))
+
+    def _read(self, first: int, shape: tuple[int, ...]) -> Array:
+        """Read voxels that follow one another, from number `first` on."""
         dtype = self.header.dtype
-        offset = self._first_voxel + start * ny * nx * dtype.itemsize
-        sections = np.empty((stop - start, ny, nx), dtype)
-        waiting = sections.reshape(-1).view(np.uint8).data
+        values = np.empty(shape, dtype)
+        waiting = values.reshape(-1).view(np.uint8).data
         with self.path.open("rb", buffering=0) as stream:
-            stream.seek(offset)
+            stream.seek(self._first_voxel + first * dtype.itemsize)
             while waiting:
                 count = stream.readinto(waiting)
                 if not count:
                     raise InputError(f"{self.path}: became shorter while it was read; copy or export it again")
                 waiting = waiting[count:]
-        return sections
+        return values
 
     def around(self) -> tuple[bytes, bytes]:
         """Read what lies before and behind the voxels, as it is in the file whatever had to be assumed to read it."""

@@ -1,5 +1,6 @@
 """Small text files that other programs wrote, in UTF-8, else in Latin-1, and the numbers in them."""
 
+import math
 import stat
 from pathlib import Path
 
@@ -57,3 +58,29 @@ def read_text(path: Path, kind: str) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         return content.decode("latin-1")
+
+
+def finite(path: Path, line: int, text: str, what: str) -> float:
+    """Return a word of a text file as a finite number.
+
+    Parameters
+    ----------
+    path, line
+        Where it stands, for the message.
+    text
+        The word.
+    what
+        What it should be, for the message: "as rlnCoordinateX".
+
+    Raises
+    ------
+    InputError
+        It is none.
+    """
+    try:
+        number = number_of(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{path}: line {line} has {text!r} {what}; expected a finite number")
+    return number

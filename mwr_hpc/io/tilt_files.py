@@ -8,13 +8,12 @@
 - ``.mdoc``: SerialEM's notes, a section ``[ZValue = n]`` for each view with its TiltAngle.
 """
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mwr_hpc.errors import InputError
-from mwr_hpc.io.text import number_of, read_text
+from mwr_hpc.io.text import finite, number_of, read_text
 
 SEPARATORS = re.compile(r"[\s;]+")
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
@@ -76,7 +75,7 @@ def angles_of_tilt_com(path: Path) -> list[float]:
     number, name = entries["TILTFILE"]
     angles = angles_of_lines(path.parent / name) if name else []
     line, words = entries.get("OFFSET", (0, ""))
-    offset = _number(path, line, SEPARATORS.split(words.replace(",", " "))[0], "OFFSET") if words else 0.0
+    offset = finite(path, line, SEPARATORS.split(words.replace(",", " "))[0], "as OFFSET") if words else 0.0
     included = {view for line, views in named for view in _views(path, line, views, len(angles))}
     included = included or set(range(1, len(angles) + 1))
     for line, views in excluded:
@@ -108,7 +107,8 @@ def angles_of_aln(path: Path) -> list[float]:
                 f"{path}: line {number} has {len(words)} values, expected the {len(ALN_COLUMNS)} of AreTomo, "
                 f"{' '.join(ALN_COLUMNS)}; the file is damaged"
             )
-        angles.append([_number(path, number, word, name) for word, name in zip(words, ALN_COLUMNS, strict=True)][-1])
+        values = [finite(path, number, word, f"as {name}") for word, name in zip(words, ALN_COLUMNS, strict=True)]
+        angles.append(values[-1])
     return angles
 
 
@@ -130,7 +130,7 @@ def angles_of_mdoc(path: Path) -> list[float]:
         if section:
             view = (number, section[2]) if section[1] == VIEW else None
         elif equals and name.strip() == ANGLE and view:
-            angles.append(_number(path, number, value.strip(), ANGLE))
+            angles.append(finite(path, number, value.strip(), f"as {ANGLE}"))
             view = None
     if view:
         raise InputError(
@@ -208,13 +208,3 @@ def _views(path: Path, line: int, text: str, count: int) -> Iterator[int]:
                 f"{path}: line {line} names the views {part}, but there are {count} tilt angles; check both"
             )
         yield from range(low, high + 1)
-
-
-def _number(path: Path, line: int, text: str, what: str) -> float:
-    try:
-        number = number_of(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise InputError(f"{path}: line {line} has {text!r} as {what}; expected a finite number")
-    return number

@@ -87,12 +87,20 @@ def open_volume(path: Path, signedness: Signedness | None = None) -> Volume:
 
 
 def read_sections(volume: Volume, start: int, stop: int) -> NDArray[Any]:
-    """Read sections; those of an MRC file through a map of their own, whose pages leave the process with it."""
+    """Read whole sections."""
     return volume.slab(start, stop) if isinstance(volume, MrcVolume) else np.asarray(volume.data[start:stop])
 
 
+def read_box(volume: Volume, box: tuple[slice, slice, slice]) -> NDArray[Any]:
+    """Read a box (z, y, x) of voxels: of an MRC file its rows alone, for a few whole sections can fill the memory."""
+    z, y, x = box
+    if isinstance(volume, MrcVolume):
+        return np.stack([volume.rows(section, y.start, y.stop)[:, x] for section in range(z.start, z.stop)])
+    return np.asarray(volume.data[box])
+
+
 def section_reader(volume: Volume) -> Callable[[int], NDArray[Any]]:
-    """Return what gives the section at an index; of a memory map no more stays resident than the section."""
+    """Return what gives the section at an index; of an MRC file no more is in memory than the section."""
     if isinstance(volume, MrcVolume):
         return lambda z: read_sections(volume, z, z + 1)[0]
     return _SectionsOfShards(volume)

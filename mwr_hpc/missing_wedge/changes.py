@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mwr_hpc.io.mrc import MrcVolume
-from mwr_hpc.io.volume import Volume, read_sections
+from mwr_hpc.io.volume import Volume, read_box
 from mwr_hpc.numerics.change import Change, change_of, sample_boxes
 from mwr_hpc.numerics.defects import Defects
 from mwr_hpc.numerics.wedge import TiltRange
@@ -36,13 +35,8 @@ def measured_change(before: Volume, after: Volume, tilt_range: TiltRange, defect
 
 
 def _read(volume: Volume, box: tuple[slice, slice, slice], defects: Defects | None) -> Block:
-    z, y, x = box
-    if isinstance(volume, MrcVolume):  # section by section: whole ones are larger than the block
-        sections = (read_sections(volume, at, at + 1)[0, y, x] for at in range(z.start, z.stop))
-        block = np.stack([section.astype(np.float32) for section in sections])
-    else:
-        block = np.asarray(volume.data[z, y, x], np.float32)
-    return block if defects is None else defects.hide_in(block, (z.start, y.start, x.start))
+    block = read_box(volume, box).astype(np.float32)
+    return block if defects is None else defects.hide_in(block, [part.start for part in box])
 
 
 def describe_change(change: dict[str, Any] | None) -> str:

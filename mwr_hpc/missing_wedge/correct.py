@@ -51,8 +51,8 @@ LABEL = "mwr_hpc: missing wedge corrected"
 class _Slabs:
     """Slabs of a volume's sections, of which boxes are cut, without its defects.
 
-    An MRC file's sections are mapped one by one, so that next to nothing of the file becomes resident. Of OME-Zarr the
-    last slab is kept, because every read would decode it again.
+    Of an MRC file only the rows of a box are read, section by section, so that next to nothing of it is in memory. Of
+    OME-Zarr the last slab is kept, because every read would decode it again.
     """
 
     def __init__(self, volume: Volume, defects: Defects | None) -> None:
@@ -61,9 +61,9 @@ class _Slabs:
         self.shape = volume.shape
         self._kept: tuple[slice, NDArray[Any]] | None = None
 
-    def __getitem__(self, sections: slice) -> "NDArray[Any] | _MappedSlab":
+    def __getitem__(self, sections: slice) -> "NDArray[Any] | _MrcSlab":
         if isinstance(self._volume, MrcVolume):
-            return _MappedSlab(self._volume, sections, self._defects)
+            return _MrcSlab(self._volume, sections, self._defects)
         if self._kept is None or self._kept[0] != sections:
             self._kept = None
             values = read_sections(self._volume, sections.start, sections.stop)
@@ -71,7 +71,7 @@ class _Slabs:
         return self._kept[1]
 
 
-class _MappedSlab:
+class _MrcSlab:
     """A slab of an MRC file; cutting a box of it reads the box."""
 
     def __init__(self, volume: MrcVolume, sections: slice, defects: Defects | None) -> None:
@@ -84,7 +84,7 @@ class _MappedSlab:
         z, y, x = box
         values = np.empty([part.stop - part.start for part in box], np.float32)
         for number, section in enumerate(range(self._first + z.start, self._first + z.stop)):
-            values[number] = self._volume.slab(section, section + 1)[0, y, x]
+            values[number] = self._volume.rows(section, y.start, y.stop)[:, x]
         return self._defects.hide_in(values, (self._first + z.start, y.start, x.start)) if self._defects else values
 
 

@@ -175,7 +175,9 @@ def without_long_names(cohort: Cohort, made: Callable[[str], Iterable[Path]]) ->
     long = long_names((entry.id for entry in cohort.entries), made)
     entries = [entry for entry in cohort.entries if entry.id not in long]
     if not entries:
-        raise InputError("no tomogram can be used:\n" + "\n".join(f"  {name}: {why}" for name, why in long.items()))
+        raise InputError(
+            "no tomogram can be used:\n" + "\n".join(printable(f"{name}: {why}") for name, why in long.items())
+        )
     return Cohort(entries, cohort.problems | long)
 
 

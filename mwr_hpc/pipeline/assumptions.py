@@ -10,9 +10,7 @@ from mwr_hpc.io.micrograph import header_of
 from mwr_hpc.io.mrc_fields import Signedness
 from mwr_hpc.io.mrc_header import read_header
 from mwr_hpc.missing_wedge.entries import Cohort
-
-NAMED = 5
-"""Files that a message names; of more it gives the number."""
+from mwr_hpc.printable import first_of
 
 
 def tell_assumptions(cohort: Cohort, emit: Emit) -> None:
@@ -26,15 +24,15 @@ def tell_notes(notes: Iterable[tuple[Path, str]], emit: Emit) -> None:
     for path, text in notes:
         by_text[text].append(str(path))
     for text, paths in by_text.items():
-        emit(Notice(f"{_listed(paths)}: {text}", warning=True))
+        emit(Notice(f"{first_of(paths)}: {text}", warning=True))
 
 
 def tell_kept_readings(identifiers: Sequence[str], emit: Emit) -> None:
     """Warn of tomograms that an earlier version has read as signed, and that stay so in their run."""
     if identifiers:
         text = (
-            f"{_listed(identifiers)}: converted by version 0.1.0, which read their bytes as signed; they are unsigned. "
-            "They stay as they are in this run; start a new one (--run_dir) to have them read rightly"
+            f"{first_of(identifiers)}: converted by version 0.1.0, which read their bytes as signed; they are "
+            "unsigned. They stay as they are in this run; start a new one (--run_dir) to have them read rightly"
         )
         emit(Notice(text, warning=True))
 
@@ -73,8 +71,3 @@ def tell_of_maps(paths: Iterable[Path], given: Signedness | None, emit: Emit) ->
         One cannot be read.
     """
     tell_notes(((path, note) for path in paths for note in read_header(path, given).notes), emit)
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more

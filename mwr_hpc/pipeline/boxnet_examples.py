@@ -24,15 +24,13 @@ from mwr_hpc.pipeline.result_folder import book_of, working_in
 from mwr_hpc.pipeline.stages import Outcome, nothing_usable
 from mwr_hpc.pipeline.telling_defects import tell_hot_pixels
 from mwr_hpc.pipeline.units import Unit, longest_names, require_own_targets
+from mwr_hpc.printable import first_of
 from mwr_hpc.run_directory import STATE_FOLDER
 
 MATCHING, MASK = "matching", "mask"
 """Warp's folders beside the micrographs: picks, masks."""
 
 STAGE = "prepare_example"
-NAMED = 5
-"""Micrographs that a message names."""
-
 PARALLEL_FROM = 4
 """Micrographs that are worth the seconds in which worker processes start."""
 
@@ -118,9 +116,8 @@ def _tell_of_masks(examples: list[ExampleFiles], emit: Emit) -> None:
 def _tell_of_rows(upside_down: list[str], emit: Emit) -> None:
     """Warn of masks that fit better with their rows reversed; `upside_down` are their micrographs."""
     if upside_down:
-        more = f" and {len(upside_down) - NAMED} more" if len(upside_down) > NAMED else ""
         text = (
-            f"the masks of {', '.join(upside_down[:NAMED])}{more} fit their micrographs better upside down: the first "
+            f"the masks of {first_of(upside_down)} fit their micrographs better upside down: the first "
             "row of a TIFF is the top of the picture, that of an MRC file its bottom. Save masks that were made in the "
             "order of an MRC file's rows as <micrograph>.mrc, or reverse their rows"
         )

@@ -13,6 +13,7 @@ from mwr_hpc.errors import InputError
 from mwr_hpc.events import Emit, Notice
 from mwr_hpc.pipeline.pick_folder import read_record
 from mwr_hpc.pipeline.receipts import checksum
+from mwr_hpc.printable import first_of
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,9 @@ def _require_unseen(judged: Sequence[Judged], record: Mapping[str, Any], emit: E
         return
     seen = [one.micrograph for one in judged if checksum(one.micrograph) in trained]
     if seen:
-        listed = ", ".join(path.name for path in seen[:5]) + (f" and {len(seen) - 5} more" if len(seen) > 5 else "")
         raise InputError(
-            f"{record['name']} was trained on {listed}: judged by them it looks better than it is. Give the truth of "
-            "other micrographs, or say --allow-training-micrographs"
+            f"{record['name']} was trained on {first_of([path.name for path in seen])}: judged by them it looks "
+            "better than it is. Give the truth of other micrographs, or say --allow-training-micrographs"
         )
     same = sorted({one.micrograph.stem for one in judged} & set(trained.values()))
     if same:

@@ -30,6 +30,7 @@ from mwr_hpc.pipeline.stages import Outcome, StageRunner, nothing_usable
 from mwr_hpc.pipeline.sweep import Share, locked, quarantine_of
 from mwr_hpc.pipeline.telling_defects import tell_hot_pixels
 from mwr_hpc.pipeline.units import Claim, Unit, longest_names, partials_removed
+from mwr_hpc.printable import first_of
 
 
 @dataclass(frozen=True)
@@ -279,8 +280,8 @@ def _kept(plan: Sequence[Planned], folder: PickFolder, book: ReceiptBook, emit: 
     kept = {unit.target for unit, whose in found if whose in (Standing.CORRECTED, Standing.FOREIGN)}
     for kind in sorted({path.parent for path in kept}):
         names = sorted(path.name for path in kept if path.parent == kind)
-        listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        emit(Notice(f"left as corrected by hand in {kind}: {listed}; move files away to have them written again"))
+        text = f"left as corrected by hand in {kind}: {first_of(names)}; move files away to have them written again"
+        emit(Notice(text))
     return kept
 
 

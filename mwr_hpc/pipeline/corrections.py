@@ -6,12 +6,10 @@ from mwr_hpc.events import Emit, Notice
 from mwr_hpc.numerics.change import EMPTY_BELOW, UNCHANGED_BELOW, Change
 from mwr_hpc.pipeline.receipts import Receipt, ReceiptBook
 from mwr_hpc.pipeline.units import Unit
+from mwr_hpc.printable import first_of
 
 FIGURE = "mwr_hpc.report.before_after:draw_before_after"
 """Draws a tomogram before and after; named as text, since figures belong to a higher layer than this one."""
-
-NAMED = 5
-"""Tomograms that a warning names; the table of results has the figures of all."""
 
 
 def change_in(receipt: Receipt) -> Change | None:
@@ -78,5 +76,4 @@ def warn_of_little_change(done: Mapping[str, Receipt], keep_measured: bool, emit
 
 
 def _named(names: Sequence[str], of: int) -> str:
-    listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-    return f"{len(names)} of {of} tomograms ({listed})"
+    return f"{len(names)} of {of} tomograms ({first_of(names)})"

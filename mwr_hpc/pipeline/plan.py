@@ -244,7 +244,7 @@ def _notes(settings: TrainSettings, entries: int, count: int) -> Size:
     receipts = sum(sizes.RECEIPT_BYTES[stage] * (1 if stage == "train" else count) for stage in stages)
     curves = Size(iterations, iterations * settings.epochs * sizes.CURVE_BYTES)
     folded = Size(1 + len(stages) - iterations, receipts)  # the trainings share a file
-    # Settings, list, unusable and untrained tomograms, guard, log.
+    # Settings, list, unusable, untrained, guard and log.
     others = Size(6, sizes.SETTINGS_BYTES + sizes.ROW_BYTES * entries + events)
     figure = Size(1, sizes.CURVES_FIGURE_BYTES)
     return total([curves, folded, others, figure, Size(_further_files(settings))])

@@ -17,7 +17,7 @@ from mwr_hpc.io.checksums import CHECKSUM_BYTES, index_size
 from mwr_hpc.io.mrc import MrcVolume
 from mwr_hpc.io.pyramid import halved, level_shapes
 from mwr_hpc.io.shards import CHUNK, encoded, grid_of
-from mwr_hpc.io.volume import Volume, open_volume, read_sections
+from mwr_hpc.io.volume import Volume, open_volume, read_box, read_sections
 from mwr_hpc.missing_wedge.cube_arrays import items_per_shard
 from mwr_hpc.missing_wedge.entries import TomogramEntry
 from mwr_hpc.training.checkpoint import KEPT
@@ -229,8 +229,7 @@ def _ratios(volume: Volume, dtype: np.dtype[Any]) -> list[float]:
                 for size, edge in zip(volume.shape, (CHUNK, SAMPLE_EDGE, SAMPLE_EDGE), strict=True)
             )
         )
-        sections = volume.slab(z.start, z.stop) if isinstance(volume, MrcVolume) else volume.data[z]
-        block = np.ascontiguousarray(sections[:, y, x], dtype)
+        block = np.ascontiguousarray(read_box(volume, (z, y, x)), dtype)
         padded.append(np.isin(block, padding.values).mean())
         for level in range(len(plain)):
             plain[level] += block.nbytes

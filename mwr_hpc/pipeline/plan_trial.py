@@ -17,7 +17,7 @@ from mwr_hpc.config.schema import PredictSettings, TrainSettings
 from mwr_hpc.errors import StopRequested
 from mwr_hpc.events import Emit, ShouldStop, ignore
 from mwr_hpc.io.mrc import MrcWriter
-from mwr_hpc.io.volume import open_volume, read_sections
+from mwr_hpc.io.volume import open_volume, read_box
 from mwr_hpc.missing_wedge.cohort import write_cohort
 from mwr_hpc.missing_wedge.correct import choose_sizes, correct_tomogram
 from mwr_hpc.missing_wedge.entries import TomogramEntry
@@ -176,7 +176,7 @@ def _one_tile(entry: TomogramEntry, shape: Sequence[int], folder: Path) -> Path:
     volume = open_volume(entry.path, entry.signedness)
     edges = [min(size, edge) for size, edge in zip(volume.shape, shape, strict=True)]
     z, y, x = ((size - edge) // 2 for size, edge in zip(volume.shape, edges, strict=True))
-    block = read_sections(volume, z, z + edges[0])[:, y : y + edges[1], x : x + edges[2]]
+    block = read_box(volume, (slice(z, z + edges[0]), slice(y, y + edges[1]), slice(x, x + edges[2])))
     path = folder / "tile.mrc"
     with MrcWriter(path, block.shape, np.float32) as writer:
         writer.write(0, block.astype(np.float32))

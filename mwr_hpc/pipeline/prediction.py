@@ -115,7 +115,7 @@ def predict(settings: PredictSettings, emit: Emit, should_stop: ShouldStop, back
     cohort = _without_long_names(settings, models, cohort, state)
     plan = _plan(settings, models, cohort, book)
     mine = share.of(plan) if share else plan
-    require_own_targets([unit for one in mine for unit in (one.unit, one.figure, one.copy) if unit is not None], book)
+    require_own_targets([unit for one in mine for unit in one.units], book)
     require_own_tables(out, state)
     unusable = sorted(cohort.problems)
     problems = {name: cohort.problems[name] for name in (share.of(unusable) if share else unusable)}
@@ -129,7 +129,7 @@ def predict(settings: PredictSettings, emit: Emit, should_stop: ShouldStop, back
         place = Place(out, state, state / "logs", log, should_stop)
         backend.take_over(place, adopt=False)
         whole = without_partials(folders, [state], lock.is_held)
-        own = partials_removed((one.unit for one in mine), lock.is_held)
+        own = partials_removed((unit for one in mine for unit in one.units), lock.is_held)
         entered.enter_context(own if share else whole)
         write_unusable(state / UNUSABLE, cohort.problems)
         claim = Claim(lock.path, lock.token)

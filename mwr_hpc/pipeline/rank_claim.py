@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mwr_hpc.io.atomic import atomic_file
+from mwr_hpc.io.records import read_record
 from mwr_hpc.pipeline.units import Claim
 
 
@@ -40,11 +41,11 @@ def take_over(claim: Claim, start: str) -> None:
     Raises
     ------
     StageError
-        Another job has it.
+        Another job has it, or the file is gone or damaged.
     """
-    before = json.loads(claim.lock.read_text())["token"]
-    if before.partition("/")[0] != claim.token:
-        claim.check()  # refuses, and says why
+    before = (read_record(claim.lock, [], "") or {}).get("token")
+    if not isinstance(before, str) or before.partition("/")[0] != claim.token:
+        claim.check()  # refuses, and says why: another job has it, or the file is gone or damaged
     _write(claim_of_start(claim, start))
 
 

@@ -138,7 +138,7 @@ class ReceiptBook:
 
     def get(self, stage: str, name: str) -> Receipt | None:
         """The newest receipt of a unit."""
-        return read_receipt(self.path(stage, name)) or self._read_folded(stage).get(name)
+        return read_receipt(self.path(stage, name), self._damage) or self._read_folded(stage).get(name)
 
     def is_damaged(self, stage: str) -> bool:
         """Whether receipts of a finished stage were lost."""
@@ -147,8 +147,8 @@ class ReceiptBook:
 
     def take_damage(self) -> list[str]:
         """Name the files, of those read so far, that are damaged; each once."""
-        damage, self._damage = self._damage, []
-        return damage
+        damage, self._damage = dict.fromkeys(self._damage), []
+        return list(damage)
 
     def fold(self, stage: str, receipts: Iterable[Receipt]) -> None:
         """Fold the receipts of a finished stage into one file and remove the separate ones."""

@@ -46,6 +46,11 @@ class Planned:
     figure: Unit
     copy: Unit | None
 
+    @property
+    def units(self) -> list[Unit]:
+        """All of them."""
+        return [self.unit, self.figure, *([self.copy] if self.copy is not None else [])]
+
 
 @dataclass(frozen=True)
 class Share:

@@ -35,6 +35,15 @@ def test_bytes_that_are_no_text_do_not_stop_the_log(launch: Launcher) -> None:
     assert launch.shown == [r"\xff\xfe broken"]
 
 
+def test_a_module_in_the_working_directory_is_not_run(launch: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    planted = launch.folder / "shared/mwr_hpc/__init__.py"
+    planted.parent.mkdir(parents=True)
+    planted.write_text("raise SystemExit('of somebody else')")
+    monkeypatch.chdir(planted.parents[1])
+    launch("print('of us')\n", 1)
+    assert launch.shown == ["of us"]
+
+
 def test_ranks_share_the_cores_of_the_launcher(launch: Launcher) -> None:
     launch("print(os.environ['OMP_NUM_THREADS'], os.environ['TF_NUM_INTRAOP_THREADS'])\n", 2)
     threads = max(1, len(os.sched_getaffinity(0)) // 2)

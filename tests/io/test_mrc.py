@@ -15,6 +15,7 @@ from mwr_hpc.errors import DiskFullError, InputError
 from mwr_hpc.io.atomic import partial_path
 from mwr_hpc.io.mrc import MrcWriter, open_mrc
 from mwr_hpc.io.mrc_header import DTYPES, HEADER_SIZE, IMOD_STAMP, MrcHeader, read_header, require_volume
+from mwr_hpc.io.volume import read_box
 
 SHAPE = (3, 4, 5)
 
@@ -60,6 +61,9 @@ def test_every_mode_in_either_byte_order(tmp_path: Path, dtype: str, order: str)
     volume = open_mrc(path)
     np.testing.assert_array_equal(volume.data, voxels(dtype))
     np.testing.assert_array_equal(volume.slab(1, 3), voxels(dtype)[1:3])
+    np.testing.assert_array_equal(volume.rows(2, 1, 3), voxels(dtype)[2, 1:3])
+    box = slice(1, 3), slice(2, 4), slice(0, 2)
+    np.testing.assert_array_equal(read_box(volume, box), voxels(dtype)[box])
     assert volume.data.dtype.newbyteorder("=") == np.dtype(dtype)
     assert volume.voxel_size == (7.5, 5.0, 2.5)
     assert volume.origin == (30.0, 20.0, 10.0)

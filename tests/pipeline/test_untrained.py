@@ -11,8 +11,13 @@ import numpy as np
 import pytest
 
 from commanding import SHORT_TRAINING, Ended, damaged_volume, run, small_model, volume
+from mwr_hpc.cli.running import settings_from
+from mwr_hpc.cli.train import _report_untrained
+from mwr_hpc.cli.words import WordReader
 from mwr_hpc.cluster.pool import InlinePool
+from mwr_hpc.config.schema import TrainSettings
 from mwr_hpc.pipeline import backend
+from mwr_hpc.run_directory import RunDirectory
 from mwr_hpc.training.model_file import read_description
 
 TRAIN = ["train", "--input_dir", "in", "--run_dir", "run", *SHORT_TRAINING]
@@ -118,3 +123,21 @@ def test_corrections_follow_their_tomogram_and_model() -> None:
     shutil.copy(MODEL, "model.h5") if MODEL.exists() else small_model("model.h5", filter_base=4)
     assert run(*words).code == 0
     assert Path("out/b_corrected.mrc").stat().st_mtime_ns != before[1]
+
+
+def test_the_commands_that_are_offered_work_for_a_run_that_was_given_hours(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["--input_dir", "in", "--hours", "8", "--run_dir", "run"]
+    paths = RunDirectory(Path("run").absolute())
+    for iteration in (1, 12):
+        paths.model(iteration).parent.mkdir(parents=True, exist_ok=True)
+        paths.model(iteration).touch()
+    settings = settings_from(TrainSettings, WordReader(TrainSettings, words, has_json=False).read())
+    _report_untrained({"a": "model_iter12.h5 was trained without it"}, settings, words, paths)
+    on, anew = commands(Ended(0, "", capsys.readouterr().err))
+    read = [
+        settings_from(TrainSettings, WordReader(TrainSettings, line[1:], has_json=False).read()) for line in (on, anew)
+    ]
+    assert (read[0].iterations, read[0].hours, read[0].run_dir) == (13, None, paths.root)
+    assert (read[1].hours, read[1].sizing_given, read[1].run_dir.name) == (8, [], "run_2")
