@@ -104,7 +104,7 @@ def _parameter(name: str, declared: object) -> inspect.Parameter:
 def help_text(option: FieldInfo) -> str:
     """Describe one option: what it is, its other spellings, its default with the unit."""
     info = option_info(option)
-    also = "".join(f" Also --{alias}." for alias in info.aliases if alias != "gpu_id")
+    also = "".join(f" Also --{alias}." for alias in info.shown_aliases)
     if info.automatic:
         default = info.automatic
     elif option.default in (None, ()):

@@ -100,7 +100,7 @@ class WordReader:
     def _advertised(self) -> list[str]:
         """Return the options that the help shows, as it spells them."""
         shown = {name: field for name, field in self._fields.items() if not is_argument(field)}
-        names = [spelling for name, field in shown.items() for spelling in (name, *option_info(field).aliases)]
+        names = [spelling for name, field in shown.items() for spelling in (name, *option_info(field).shown_aliases)]
         return [f"--{name}" for name in (*names, *self._general)]
 
     def _read_value(self, name: str, spelling: str, attached: str | None) -> None:

@@ -52,6 +52,11 @@ class OptionInfo:
     must_exist: Literal["", "file", "folder", "file or folder"] = ""
     internal: bool = False
 
+    @property
+    def shown_aliases(self) -> tuple[str, ...]:
+        """The other spellings that the help shows; gpu_id is gpuID but for case and underscore."""
+        return tuple(alias for alias in self.aliases if alias != "gpu_id")
+
 
 def option(
     default: object,

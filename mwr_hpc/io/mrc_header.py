@@ -169,6 +169,8 @@ class MrcHeader:
         stamp, flags = self._get(IMOD)
         if stamp == IMOD_STAMP:
             put(fixed, order, IMOD, stamp, flags | IMOD_SIGNED_BYTES)
+        elif dtype.kind == "i" and dtype.itemsize == 1:  # without a stamp readers have to guess
+            put(fixed, order, IMOD, IMOD_STAMP, IMOD_SIGNED_BYTES)
         if min(self._get(INTERVALS)) <= 0:  # `voxel_size` has taken the sizes for them
             put(fixed, order, INTERVALS, *self._get(SIZES))
         if self._get(SPACE_GROUP)[0] < 0:
