@@ -127,7 +127,7 @@ def watched(work: Callable[[AnySettings, Emit, ShouldStop], Result], settings: A
             with stop_on_signals(acknowledge) as should_stop:
                 return work(settings, marking_progress(emit), should_stop)
         except KeyboardInterrupt:
-            raise StopRequested("at once; what was running is undone, what was finished before is kept") from None
+            raise StopRequested("what was running is undone, what was finished before is kept") from None
 
 
 def _spoken(number: signal.Signals) -> str:

@@ -97,6 +97,7 @@ def train(settings: TrainSettings, emit: Emit, should_stop: ShouldStop, backend:
         if run.results_lock is not None:
             results_lock = RunLock(run.results_lock, option="--result_dir", emit=emit, should_stop=should_stop)
             entered.enter_context(results_lock)
+            should_stop = results_lock.until_lost(should_stop)
         should_stop = lock.until_lost(should_stop)
         frozen = freeze_settings(settings, run, emit)
         log = recording(run.events, emit)

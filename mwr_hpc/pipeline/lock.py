@@ -101,9 +101,13 @@ class RunLock:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._ended.set()
         self._thread.join()
-        with critical_section(self.path):
-            if self.is_held():
-                self.path.unlink()
+        try:
+            with critical_section(self.path):
+                if self.is_held():
+                    self.path.unlink()
+        except OSError:
+            if error is None:
+                raise  # otherwise what ended the work, probably the same storage, is to be reported
         if self._lost and isinstance(error, StopRequested):
             self.check()
 

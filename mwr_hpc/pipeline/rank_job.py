@@ -25,6 +25,7 @@ from mwr_hpc.events import (
     event_to_record,
 )
 from mwr_hpc.io.atomic import atomic_file
+from mwr_hpc.io.bounded_json import parse_json
 from mwr_hpc.pipeline.rank_claim import claim_of_start, take_over
 from mwr_hpc.pipeline.receipts import checksum, read_receipt
 from mwr_hpc.pipeline.units import Claim, Unit, finished, run_stage, run_unit
@@ -218,9 +219,18 @@ def showing(emit: Emit, show: Callable[[str], Any]) -> Callable[[str], None]:
     """An observer of rank 0's lines: events go to `emit`, everything else to `show`."""
 
     def observe(line: str) -> None:
-        if is_event(line):
-            emit(event_from_record(json.loads(line.removeprefix(EVENT_MARK))))
-        else:
+        event = _event_in(line) if is_event(line) else None
+        if event is None:
             show(line)
+        else:
+            emit(event)
 
     return observe
+
+
+def _event_in(line: str) -> Event | None:
+    """The event that a line of a rank's output holds; None where a kill has cut it off."""
+    try:
+        return event_from_record(parse_json(line.removeprefix(EVENT_MARK)))
+    except (ValueError, TypeError, KeyError):
+        return None

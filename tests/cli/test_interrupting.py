@@ -123,4 +123,4 @@ def test_a_second_one_ends_what_does_not_stop_by_itself(start, work, first):
     assert program.process.poll() is None
     program.interrupt(signal.SIGINT, "Ctrl-C again: ending without waiting")
     code, out = program.end(within=20)
-    assert (code, out) == (85, "ended: at once; what was running is undone, what was finished before is kept\n")
+    assert (code, out) == (85, "ended: what was running is undone, what was finished before is kept\n")

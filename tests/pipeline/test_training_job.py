@@ -5,9 +5,9 @@ import pytest
 from mwr_hpc.cluster.slurm import Job, Slurm
 from mwr_hpc.config.site import SiteProfile
 from mwr_hpc.errors import ClusterError, ConfigError, DamagedArrayError, InputError
-from mwr_hpc.events import ArrayDamaged, InputRefused, ignore, never
+from mwr_hpc.events import ArrayDamaged, InputRefused, Notice, ignore, never
 from mwr_hpc.pipeline.rank_claim import new_claim
-from mwr_hpc.pipeline.rank_job import RankJob, event_line
+from mwr_hpc.pipeline.rank_job import EVENT_MARK, RankJob, event_line, showing
 from mwr_hpc.pipeline.training_job import CLAIM_FILE, TrainingJobs, require_no_job
 from mwr_hpc.pipeline.units import Claim
 from mwr_hpc.training.placement import LostRanksError
@@ -85,3 +85,13 @@ def test_a_rank_that_refuses_its_input_is_the_users_to_mend(tmp_path, said, erro
     with pytest.raises(error, match=r"model.h5: damaged|ended as FAILED, exit code 87(.|\n)*lost the others") as raised:
         jobs(job)
     assert raised.value.exit_code == (2 if said else 70)
+
+
+def test_an_event_that_a_kill_cut_off_is_shown_as_it_is() -> None:
+    events, lines = [], []
+    observe = showing(events.append, lines.append)
+    whole = event_line(Notice("a word"))
+    for line in (whole, whole[:-5], EVENT_MARK + '{"event": "Gone"}', "text"):
+        observe(line)
+    assert events == [Notice("a word")]
+    assert lines == [whole[:-5], EVENT_MARK + '{"event": "Gone"}', "text"]
