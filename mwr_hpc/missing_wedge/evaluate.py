@@ -136,8 +136,8 @@ def _on_the_rest(found: Evaluation) -> str:
         return "The contrast is inverted."
     if found.change < UNCHANGED_BELOW:
         return (
-            f"Only {changed}: the measured part is the input's, which is right only where it was kept on purpose "
-            "(--keep_measured); otherwise the network returned its input."
+            f"Only {changed}: what was measured is as it was, its noise included. That is meant with --keep_measured; "
+            "otherwise train longer, or with noise volumes (--noise_dir)."
         )
     return f"{changed[0].upper()}{changed[1:]}."
 

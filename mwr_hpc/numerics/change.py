@@ -17,7 +17,7 @@ EMPTY_BELOW = 0.05
 """A wedge with a smaller share of the power that the measured region has counts as empty."""
 
 UNCHANGED_BELOW = 0.01
-"""A smaller share of the measured region's power that changed counts as no change: the network returned its input."""
+"""A smaller share of the measured region's power that changed counts as no change: its noise is still there."""
 
 BLOCK = 128
 """Largest edge, in voxels, of the blocks in which a whole tomogram is measured."""

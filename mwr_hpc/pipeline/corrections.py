@@ -69,8 +69,9 @@ def warn_of_little_change(done: Mapping[str, Receipt], keep_measured: bool, emit
         emit(Notice(text, warning=True))
     if kept:
         text = (
-            f"the network returned its input in {_named(kept, len(changes))}: less than {UNCHANGED_BELOW:.0%} of the "
-            "power outside the missing wedge changed; train longer (--hours, --iterations)"
+            f"next to nothing changed outside the missing wedge in {_named(kept, len(changes))}: less than "
+            f"{UNCHANGED_BELOW:.0%} of the power there, so the noise is still in it. Train longer (--hours, "
+            "--iterations), or with noise volumes (--noise_dir), which teach the network to remove noise"
         )
         emit(Notice(text, warning=True))
 

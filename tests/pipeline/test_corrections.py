@@ -38,7 +38,7 @@ def test_only_what_hardly_changed_is_warned_of() -> None:
     [text] = warnings_of({"a": good, "b": empty})
     assert "1 of 2 tomograms (b)" in text and "at most 4.9%" in text and "--iterations" in text
     [text] = warnings_of({"a": good, "c": kept})
-    assert "returned its input in 1 of 2 tomograms (c)" in text
+    assert "outside the missing wedge in 1 of 2 tomograms (c)" in text
     assert warnings_of({"c": kept}, keep_measured=True) == []
     thousand = {f"{number:04d}": empty for number in range(1000)}
     assert "(0000, 0001, 0002, 0003, 0004 and 995 more)" in warnings_of(thousand)[0]
@@ -51,7 +51,7 @@ def test_an_untrained_model_is_warned_of_and_every_tomogram_has_a_figure_and_its
     model = small_model("model.h5")
     first = run("predict", model, "in", "--out", "out", *SIZES)
     assert first.code == 0, first
-    assert "the network returned its input in 2 of 2 tomograms (t0, t1)" in first.err
+    assert "outside the missing wedge in 2 of 2 tomograms (t0, t1)" in first.err
     with Path("out/results.csv").open() as table:
         rows = {row["tomogram"]: row for row in csv.DictReader(table)}
     assert {float(row["changed"]) for row in rows.values()} == {0.0}
@@ -60,7 +60,7 @@ def test_an_untrained_model_is_warned_of_and_every_tomogram_has_a_figure_and_its
     pictures = {path: path.stat().st_mtime_ns for path in Path("out").glob("*.png")}
     assert {path.name for path in pictures} == {"t0.png", "t1.png"}
     again = run("predict", model, "in", "--out", "out", *SIZES)
-    assert "returned its input" in again.err, "it is as true of what was done before"
+    assert "outside the missing wedge" in again.err, "it is as true of what was done before"
     assert {path: path.stat().st_mtime_ns for path in pictures} == pictures, "finished figures are not drawn again"
 
 
@@ -72,7 +72,7 @@ def test_a_wedge_that_stays_empty_is_warned_of() -> None:
     volume("in/t.mrc", filter_volume(noise, measured_region(shape, (-60, 60))))
     ended = run("predict", small_model("model.h5"), "in", "--out", "out", *SIZES, "--keep_measured")
     assert "the missing wedge stays nearly empty in 1 of 1 tomograms (t)" in ended.err
-    assert "returned its input" not in ended.err
+    assert "outside the missing wedge" not in ended.err
 
 
 def test_a_figure_of_somebody_else_stays_as_it_is() -> None:
