@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from mwr_hpc.numerics.outliers import outliers_of
+from mwr_hpc.numerics.padding import PaddedSections, padding_values
 
 FloatArray = NDArray[np.float32]
 
@@ -106,8 +107,23 @@ def without_outliers(image: NDArray[Any]) -> NDArray[Any]:
 
 
 def hot_pixels(image: NDArray[Any]) -> int:
-    """Count the pixels that `without_outliers` replaces."""
-    return len(outliers_of(image[None]))
+    """Count the pixels that `without_outliers` replaces in a micrograph whose padding has been filled."""
+    return len(outliers_of(without_padding(image)[None]))
+
+
+def without_padding(image: NDArray[Any]) -> NDArray[Any]:
+    """Fill corners of one value, as a rotation leaves them, with the median; the same image where there are none.
+
+    Their edges would look like particles, and hide those beside them.
+    """
+    box = ((0, 1), (0, image.shape[0]), (0, image.shape[1]))
+    values = padding_values(lambda _: image, box)
+    padded = PaddedSections(lambda _: image, box, values)(0) if values else np.zeros(image.shape, bool)
+    if not padded.any() or padded.all():
+        return image
+    filled = image.astype(np.float32)
+    filled[padded] = np.median(image[~padded])
+    return filled
 
 
 def prepare(
@@ -118,8 +134,8 @@ def prepare(
 ) -> FloatArray:
     """Bring a micrograph to the working pixel size and grey scale.
 
-    Isolated outliers are replaced, a plane is subtracted, frequencies are cropped, slow variations are filtered out,
-    and the values are scaled by the mean and the standard deviation of the central half (of each side).
+    Padding is filled, isolated outliers are replaced, a plane is subtracted, frequencies are cropped, slow variations
+    are filtered out, and the values are scaled by the mean and the standard deviation of the central half (of each side).
 
     Parameters
     ----------
@@ -141,7 +157,7 @@ def prepare(
     """
     height, width = image.shape
     shape = working_shape((height, width), pixel_size, working)
-    image = without_outliers(image)
+    image = without_outliers(without_padding(image))
     spectrum = cropped_spectrum(subtract_plane(np.asarray(image, np.float32)), shape)
     spectrum *= high_pass(shape, working)
     small: FloatArray = fft.irfft2(spectrum, shape, workers=1)

@@ -12,6 +12,7 @@ from mwr_hpc.numerics.micrograph import (
     prepare,
     subtract_plane,
     without_outliers,
+    without_padding,
     working_shape,
 )
 
@@ -114,3 +115,17 @@ def test_a_hot_pixel_changes_nothing_but_its_place(value: float) -> None:
     assert hot_pixels(hot) == 1
     np.testing.assert_allclose(prepare(hot, 4.0), prepare(clean, 4.0), atol=1.5)
     assert np.abs(prepare(hot, 4.0) - prepare(clean, 4.0)).mean() < 0.01
+
+
+@pytest.mark.parametrize("value", [0, 30_000])
+def test_corners_that_a_rotation_left_change_nothing_else(value: int) -> None:
+    clean = np.random.default_rng(6).normal(20_000, 100, (300, 320)).astype(np.int16)
+    y, x = np.indices(clean.shape)
+    corners = (x + y < 60) | (x + y > 560)
+    padded = np.where(corners, np.int16(value), clean)
+    assert without_padding(clean) is clean
+    filled = without_padding(padded)
+    assert np.abs(filled - 20_000).max() < 600 and hot_pixels(padded) == 0
+    before, after = prepare(clean, 4.0), prepare(padded, 4.0)
+    inside = (slice(40, -40), slice(40, -40))
+    assert np.abs(after[inside] - before[inside]).mean() < 0.1 and np.abs(after).max() < 8
