@@ -135,7 +135,7 @@ def prepare(
     """Bring a micrograph to the working pixel size and grey scale.
 
     Padding is filled, isolated outliers are replaced, a plane is subtracted, frequencies are cropped, slow variations
-    are filtered out, and the values are scaled by the mean and the standard deviation of the central half (of each side).
+    are filtered out, and the values are scaled by the mean and the standard deviation of the central half of each side.
 
     Parameters
     ----------
