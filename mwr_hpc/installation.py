@@ -1,4 +1,4 @@
-"""What is installed: files that come with the program, the packages it requires, and how to add what is missing."""
+"""Files that come with the program, the packages that it requires, and the commands that add what is missing."""
 
 import importlib.metadata
 import importlib.util
@@ -14,7 +14,7 @@ HOROVOD_RECIPE = (
     f"`mwr-hpc config horovod > build_horovod.sh`, then `bash build_horovod.sh {sys.executable}` builds it once "
     "(4 to 10 minutes, needs g++ and cmake)"
 )
-"""How Horovod gets into this environment."""
+"""Commands that build Horovod and install it into this environment."""
 
 
 def shipped_file(relative: str) -> Path:

@@ -84,7 +84,7 @@ class Micrographs:
 
 @dataclass(frozen=True)
 class Assigned:
-    """What became of the names in a list.
+    """Result of comparing the names in a list with the files.
 
     Attributes
     ----------
@@ -246,7 +246,7 @@ def legible(name: str) -> str:
 
 
 def _telling_parts(paths: list[str]) -> int:
-    """How many trailing parts of these paths tell them apart; 1 for a single one."""
+    """Return how many trailing parts tell these paths apart; 1 for a single one."""
     parts = [tuple(path.split("/")) for path in paths]
     depth = 1
     while len({part[-depth:-1] for part in parts}) < len(paths) and depth < max(map(len, parts)):

@@ -50,7 +50,7 @@ from mwr_hpc.training.schedule import Schedule, mean_loss
 WEIGHT_DECAY = 5e-4
 
 JUDGED_PATCHES = 48
-"""Patches of each kind, training and held out, whose loss is told after every epoch: the same ones every time, all
+"""Patches of each kind, training and held out, whose loss is reported after every epoch: the same ones every time, all
 unchanged and weighed alike. Of 16 patches one that is mostly contamination can be half of the loss, and what the curve
 shows is that patch (docs/boxnet.md)."""
 

@@ -1,4 +1,4 @@
-"""How long a training will take, from the times of its steps: known once three are done, or two that are slow."""
+"""Estimates the time of a training from its steps, once three are done, or two that are slow."""
 
 from dataclasses import dataclass
 

@@ -34,7 +34,7 @@ STOPPING = (
     "stopping in good order. The running training step or tomogram is finished first; worker processes get up to "
     f"{GRACE:g} s. Press Ctrl-C again to end without that; what is finished is kept either way"
 )
-"""What is said at once when a stop was asked for."""
+"""Message shown at once when a stop was asked for."""
 
 
 class WithPlace(Protocol):

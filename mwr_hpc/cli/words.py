@@ -21,7 +21,7 @@ TRUTH_WORDS = ("true", "false", "yes", "no", "on", "off", "1", "0")
 
 @dataclass(frozen=True)
 class Given:
-    """What stood on the command line: values by option, the options that every command has, and the words as given."""
+    """Content of a command line: values by option, the options that every command has, and the words as given."""
 
     values: dict[str, object] = field(default_factory=dict)
     config: Path | None = None

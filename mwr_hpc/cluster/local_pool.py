@@ -22,7 +22,7 @@ LONGEST_OPENING = 30.0
 """Seconds for which tasks wait until all workers are there; then those begin that are."""
 
 LAST_LINES = 20
-"""How much of the output of workers that cannot start their error quotes."""
+"""Amount of the output that an error quotes of workers that cannot start."""
 
 
 @contextlib.contextmanager

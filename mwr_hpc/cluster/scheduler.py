@@ -1,4 +1,4 @@
-"""Dask's scheduler in this process, and what its workers are told: TLS everywhere, HTTP nowhere."""
+"""Dask's scheduler in this process and the settings of its workers: TLS everywhere, HTTP nowhere."""
 
 import contextlib
 from collections.abc import Iterator

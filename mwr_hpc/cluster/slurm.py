@@ -40,7 +40,7 @@ _REFUSAL = re.compile(
     r"not be satisfied|line breaks",
     re.IGNORECASE,
 )
-"""What they say when the request is at fault, so that asking again is no use."""
+"""Messages of SLURM that find fault with the request, so that asking again is no use."""
 
 MORE_TRIES = (2.0, 8.0, 30.0)
 """Seconds to wait before each further try of a command that failed for no reason known here."""

@@ -31,7 +31,7 @@ SIZES: dict[str, dict[str, Any]] = {
 PRESETS = (MANUAL, *SIZES)
 
 SIZED_OPTIONS = tuple(SIZES["quick"])
-"""What a size settles."""
+"""The options that a size sets."""
 
 SIZING_OPTIONS = (
     *("filter_base", "cube_size", "crop_size", "unet_depth"),

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field
 
 BYTES_HELP = "How the bytes of MRC files of mode 0 are read, whatever the files or a list say: signed or unsigned."
-"""Of the option that all commands have which read images."""
+"""Help of the option --bytes, which all commands have that read images."""
 
 BRACKETS_AND_SEPARATORS = re.compile(r"[\s,:;()\[\]]+")
 

@@ -87,7 +87,7 @@ class ListRow:
 
 
 def _as_bytes_of_latin1(text: str) -> list[str]:
-    """How a path is written whose bytes are those of a list in Latin-1, where it has such letters."""
+    """Return the spelling of a path whose bytes are those of a list in Latin-1, where it has such letters."""
     if text.isascii():
         return []
     try:

@@ -18,7 +18,7 @@ from mwr_hpc.io.mrc_fields import DENSITIES, IMOD, IMOD_SIGNED_BYTES, IMOD_STAMP
 Bytes = NDArray[np.uint8]
 
 PIECES, PIECE = 64, 2**14
-"""How many pieces of how many voxels are looked at, evenly spaced: one megabyte, or the whole of a small file."""
+"""Number and voxels of the pieces that are examined, evenly spaced: one megabyte, or the whole of a small file."""
 
 HALF = 128
 """The byte at which unsigned values go on and signed ones jump."""
@@ -33,7 +33,7 @@ LEAST_SLOPE, DEVIATIONS = 0.1, 4.0
 """`continuity` that decides: so much at least, and so many times what chance gives."""
 
 NEAR = 8
-"""How far bytes are from a padding value that are compared with it."""
+"""Largest distance from a padding value at which bytes are compared with it."""
 
 WIDER = 4
 """Times that the unused bytes at one end of the range must be as many as at the other, where continuity is open."""

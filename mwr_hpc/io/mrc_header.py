@@ -106,7 +106,7 @@ class MrcHeader:
 
     @property
     def stamped_signedness(self) -> Signedness | None:
-        """What an IMOD stamp says of bytes; None without a stamp."""
+        """Signedness of bytes by the IMOD stamp; None without a stamp."""
         return stamped_signedness(self.fixed, self.byte_order)
 
     @property

@@ -222,7 +222,7 @@ class _Run:
             self._stop()
 
     def _judged(self) -> tuple[float | None, dict[str, float]]:
-        """The validation loss and what else is told, of the model that the training would end with now."""
+        """Return the validation loss and the other figures of the model that the training would end with now."""
         size = self.schedule.sampler.batch_size // self.communicator.size
         with self.engine.averaged():
             loss = mean_loss(self.engine, self.source, self.schedule.validation, size)
